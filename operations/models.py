@@ -1,0 +1,119 @@
+"""The verbs on record: Operation is inbox, job and log in one row; OutboxEvent is what must still be published."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from operations.states import OPEN_STATES, OpKind, OpSource, OpState, Outcome, Topic
+from runtimes.models import GAME_ID_MAX_LENGTH
+
+
+class Operation(models.Model):
+    """One accepted deed on one game, from acceptance to outcome. Rows are never deleted by the service.
+
+    Operations of one game run one at a time in the order of their ids. ``job_key`` makes acceptance
+    idempotent. ``fence`` is drawn anew from one sequence at each claim: it names the claim, orders the
+    claims of all time, and every later write of the claimer checks it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    game_id = models.CharField(max_length=GAME_ID_MAX_LENGTH)
+    op_kind = models.CharField(max_length=24, choices=OpKind.choices)
+    op_source = models.CharField(max_length=24, choices=OpSource.choices)
+    source_ref = models.TextField(blank=True, default="")
+    job_key = models.CharField(max_length=255, unique=True)
+    arguments = models.JSONField(default=dict)
+    requested_at = models.DateTimeField(null=True, blank=True)
+
+    state = models.CharField(max_length=16, choices=OpState.choices, default=OpState.ACCEPTED)
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, null=True, blank=True)
+    error_code = models.CharField(max_length=32, blank=True, default="")
+    error_message = models.TextField(blank=True, default="")
+    image_ref = models.TextField(blank=True, default="")
+    container_id = models.CharField(max_length=64, blank=True, default="")
+    engine_endpoint = models.TextField(blank=True, default="")
+    steps = models.JSONField(default=list)
+
+    attempt = models.PositiveIntegerField(default=0)
+    deferrals = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, blank=True)
+    fence = models.BigIntegerField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    claimed_by = models.TextField(blank=True, default="")
+    hinted_at = models.DateTimeField(null=True, blank=True)
+
+    accepted_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["game_id", "-id"], name="operation_by_game"),
+            models.Index(fields=["game_id", "id"], condition=Q(state__in=OPEN_STATES), name="operation_open_by_game"),
+            models.Index(fields=["id"], condition=Q(state__in=OPEN_STATES), name="operation_open"),
+            models.Index(fields=["-accepted_at"], name="operation_by_acceptance"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["game_id"], condition=Q(state=OpState.RUNNING), name="operation_one_running_per_game"
+            ),
+            models.CheckConstraint(condition=Q(op_kind__in=OpKind.values), name="operation_kind_known"),
+            models.CheckConstraint(condition=Q(op_source__in=OpSource.values), name="operation_source_known"),
+            models.CheckConstraint(condition=Q(state__in=OpState.values), name="operation_state_known"),
+            models.CheckConstraint(
+                condition=~Q(state=OpState.RUNNING)
+                | Q(fence__isnull=False, lease_until__isnull=False, started_at__isnull=False),
+                name="operation_running_holds_lease",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=OpState.FINISHED, outcome__in=Outcome.values, finished_at__isnull=False)
+                | (~Q(state=OpState.FINISHED) & Q(outcome__isnull=True, finished_at__isnull=True)),
+                name="operation_finished_has_outcome",
+            ),
+            models.CheckConstraint(
+                condition=~Q(outcome=Outcome.FAILURE) | ~Q(error_code=""), name="operation_failure_has_code"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.op_kind} {self.game_id} ({self.state})"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still waits or runs."""
+        return self.state in OPEN_STATES
+
+
+class OutboxEvent(models.Model):
+    """A message that must reach its stream exactly once, written in the transaction of what it tells.
+
+    The relay publishes in id order and sets ``published_at``; ``dedupe_key`` is what makes a second
+    publication of the same event impossible.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    topic = models.CharField(max_length=32, choices=Topic.choices)
+    dedupe_key = models.CharField(max_length=255, unique=True)
+    game_id = models.CharField(max_length=GAME_ID_MAX_LENGTH, blank=True, default="")
+    fields = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+    published_at = models.DateTimeField(null=True, blank=True)
+    stream_entry_id = models.CharField(max_length=64, blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = "outbox event"
+        indexes: ClassVar = [
+            models.Index(fields=["id"], condition=Q(published_at__isnull=True), name="outbox_unpublished"),
+            models.Index(fields=["topic", "published_at"], name="outbox_by_topic"),
+            models.Index(fields=["game_id", "-id"], name="outbox_by_game"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(topic__in=Topic.values), name="outbox_topic_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.topic} {self.dedupe_key}"

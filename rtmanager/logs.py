@@ -1,0 +1,53 @@
+"""Structured logs: one event in the past tense per line, data in fields, secrets never."""
+
+import logging
+import logging.config
+from collections.abc import Sequence
+
+import structlog
+from structlog.types import Processor
+
+
+def configure_logging(*, level: str, log_format: str) -> None:
+    """Send everything, ours and the libraries', to standard error as JSON lines or, for people, as text."""
+    shared: Sequence[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    renderer: Sequence[Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if log_format == "console"
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        "foreign_pre_chain": list(shared),
+    }
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"structured": formatter},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+            "root": {"handlers": ["stderr"], "level": level.upper()},
+            "loggers": {
+                # Chatty libraries speak only when something is wrong.
+                name: {"level": "WARNING"}
+                for name in ("urllib3", "docker", "celery.app.trace", "celery.worker.strategy", "kombu", "amqp")
+            },
+        }
+    )

@@ -1,0 +1,128 @@
+"""Django settings, derived from Config. A bad environment variable stops the process here, by name."""
+
+import secrets
+import sys
+from pathlib import Path
+
+from rtmanager.config import BadSettingsError, load_config
+from rtmanager.databases import django_database, result_backend_url
+from rtmanager.logs import configure_logging
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    RTMANAGER = load_config()
+except BadSettingsError as bad:
+    sys.exit(f"rtmanager: the service cannot start with these settings:\n{bad}")
+
+SECRET_KEY = RTMANAGER.secret_key.get_secret_value() or secrets.token_urlsafe(48)
+DEBUG = False
+ALLOWED_HOSTS = [host.strip() for host in RTMANAGER.allowed_hosts.split(",") if host.strip()]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "runtimes",
+    "operations",
+    "tasks",
+    "rtmanager",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+ROOT_URLCONF = "rtmanager.urls"
+WSGI_APPLICATION = "rtmanager.wsgi.application"
+
+DATABASES = {"default": django_database(RTMANAGER.database_url)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Assets come straight from the packages that ship them: nothing to collect, nothing to forget.
+WHITENOISE_USE_FINDERS = True
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+
+# The adapters behind each port; tests name the fakes that ship with the product.
+RTM_CONTAINERS = "runtimes.containers.docker.DockerContainers"
+RTM_HINTS = "operations.dispatch.CeleryHints"
+RTM_REPLIES = "tasks.streams.redis.RedisReplies"
+
+LOGGING_CONFIG = None
+configure_logging(level=RTMANAGER.log_level, log_format=RTMANAGER.log_format)
+
+# Celery: why each of these, and what the defaults lose or double, stands in docs/decisions.md.
+_BROKER_SOCKET = {
+    "socket_timeout": 10,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "global_keyprefix": f"rtm:{RTMANAGER.stack}:celery:",
+}
+CELERY_BROKER_URL = RTMANAGER.broker_url
+CELERY_BROKER_TRANSPORT_OPTIONS = _BROKER_SOCKET
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_REJECT_ON_WORKER_LOST = False
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "periodic"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = RTMANAGER.shutdown_timeout.total_seconds() * 0.8
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
+CELERY_RESULT_EXTENDED = True
+CELERY_RESULT_EXPIRES = 7 * 24 * 3600
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": None,
+}

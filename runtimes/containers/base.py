@@ -1,0 +1,163 @@
+"""The port to the container engine: what RTM needs of Docker, and nothing more.
+
+Two adapters implement it, ``docker.py`` and ``fake.py``; one contract suite holds both to the promises below.
+Whatever an adapter cannot see is *unknown* and raises ContainersUnavailableError; "not there" is only ever said
+by an engine that answered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from runtimes.exceptions import ErrorCode, RuntimeManagerError
+from runtimes.specs import (
+    LABEL_FENCE,
+    LABEL_GAME_ID,
+    LABEL_OPERATION_ID,
+    LABEL_OWNER,
+    LABEL_STACK,
+    OWNER,
+    ContainerSpec,
+)
+
+
+class ContainersUnavailableError(RuntimeManagerError):
+    """The engine did not answer, or not in time: whether the call took effect is unknown. Look again later."""
+
+    code = ErrorCode.DOCKER_UNAVAILABLE
+    transient = True
+
+
+class NameTakenError(RuntimeManagerError):
+    """A container of that name exists already; look at it before doing anything else."""
+
+    code = ErrorCode.CONTAINER_START_FAILED
+
+
+class NoSuchContainerError(RuntimeManagerError):
+    """A healthy engine says that no container has this id."""
+
+    code = ErrorCode.CONTAINER_START_FAILED
+
+
+class ImagePullFailedError(RuntimeManagerError):
+    """The image could not be had: unknown to the registry, refused, or absent under the policy ``never``."""
+
+    code = ErrorCode.IMAGE_PULL_FAILED
+
+
+class ContainerStartFailedError(RuntimeManagerError):
+    """The engine refused to create or start the container, or it died at once."""
+
+    code = ErrorCode.CONTAINER_START_FAILED
+
+
+class ContainerState(StrEnum):
+    """Docker's own names for the state of a container."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+ALIVE_STATES = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One look at one container. ``health`` is Docker's health check, empty when the image has none."""
+
+    id: str
+    name: str
+    state: ContainerState
+    image_id: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    exit_code: int = 0
+    oom_killed: bool = False
+    health: str = ""
+    restart_count: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.state in ALIVE_STATES
+
+    @property
+    def game_id(self) -> str:
+        return self.labels.get(LABEL_GAME_ID, "")
+
+    @property
+    def operation_id(self) -> str:
+        """The operation that created it, empty when made by somebody else."""
+        return self.labels.get(LABEL_OPERATION_ID, "")
+
+    @property
+    def fence(self) -> int:
+        value = self.labels.get(LABEL_FENCE, "")
+        return int(value) if value.isdecimal() else 0
+
+    def is_owned_by(self, stack: str) -> bool:
+        """Owner *and* stack match: only then may RTM touch it."""
+        return self.labels.get(LABEL_OWNER) == OWNER and self.labels.get(LABEL_STACK) == stack
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A local image: its content id (``sha256:…``) and labels."""
+
+    id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Containers(Protocol):
+    """The container engine. Every call may raise ContainersUnavailableError: then nothing is known.
+
+    An instance belongs to one thread (the Docker SDK's session is not thread-safe); get it from
+    ``runtimes.containers.connect()``.
+    """
+
+    def ping(self) -> None:
+        """Return when the engine answers."""
+
+    def network_exists(self, name: str) -> bool:
+        """Whether a user-defined network of exactly this name exists."""
+
+    def find(self, name_or_id: str) -> Container | None:
+        """Look at one container by its exact name or full id; None when a healthy engine has none."""
+
+    def list_owned(self, stack: str) -> list[Container]:
+        """All containers, dead or alive, with our owner label and this stack. One call, no inspects:
+        ``exit_code``, ``oom_killed`` and the times are not filled in."""
+
+    def find_image(self, image_ref: str) -> Image | None:
+        """The local image, or None when the engine does not hold it."""
+
+    def pull(self, image_ref: str) -> None:
+        """Fetch the image. Idempotent. Raises ImagePullFailedError when the registry refuses or knows it not."""
+
+    def create(self, spec: ContainerSpec) -> str:
+        """Create, not start; returns the full id. The name is the engine's own mutex: NameTakenError.
+        Raises ContainerStartFailedError when the engine refuses the specification."""
+
+    def start(self, container_id: str) -> None:
+        """Start by id. Idempotent: already running is success. NoSuchContainerError when it is gone,
+        ContainerStartFailedError when the engine cannot run it."""
+
+    def wait_exit(self, container_id: str, timeout_seconds: float) -> bool:
+        """Wait up to the timeout for the container to stop running; True when it did (or is gone)."""
+
+    def stop(self, container_id: str, *, grace_seconds: int) -> None:
+        """SIGTERM, then SIGKILL after the grace. Idempotent: not running is success; NoSuchContainerError when gone."""
+
+    def remove(self, container_id: str) -> None:
+        """Remove a container, killing it when alive. Idempotent: already gone or being removed is success."""
+
+    def close(self) -> None:
+        """Drop the connections. The instance is not used afterwards."""

@@ -1,0 +1,68 @@
+"""What can go wrong, as the outside sees it: every error has a code of the contract and says if waiting helps."""
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The stable codes of the wire contract. ``replay_no_op`` is the one that is no error."""
+
+    INVALID_REQUEST = "invalid_request"
+    START_CONFIG_INVALID = "start_config_invalid"
+    IMAGE_REF_NOT_SEMVER = "image_ref_not_semver"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    SEMVER_PATCH_ONLY = "semver_patch_only"
+    IMAGE_PULL_FAILED = "image_pull_failed"
+    CONTAINER_START_FAILED = "container_start_failed"
+    SERVICE_UNAVAILABLE = "service_unavailable"
+    DOCKER_UNAVAILABLE = "docker_unavailable"
+    INTERNAL_ERROR = "internal_error"
+    REPLAY_NO_OP = "replay_no_op"
+
+
+class RuntimeManagerError(Exception):
+    """Base of every error of ours. ``transient`` means: nothing was decided, the same call may work later."""
+
+    code: ErrorCode = ErrorCode.INTERNAL_ERROR
+    transient: bool = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidRequestError(RuntimeManagerError):
+    """The structure of the input is wrong."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+
+class StartConfigInvalidError(RuntimeManagerError):
+    """The start cannot be tried: bad image reference, network missing or state directory not usable."""
+
+    code = ErrorCode.START_CONFIG_INVALID
+
+
+class RuntimeNotFoundError(RuntimeManagerError):
+    """There is no record of this game."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class ConflictError(RuntimeManagerError):
+    """The game is busy, or its status does not allow the operation."""
+
+    code = ErrorCode.CONFLICT
+
+
+class ServiceUnavailableError(RuntimeManagerError):
+    """The database or Redis cannot be reached."""
+
+    code = ErrorCode.SERVICE_UNAVAILABLE
+    transient = True
+
+
+class StaleRuntimeError(RuntimeManagerError):
+    """The record was changed by a newer operation: the caller no longer owns the game and must leave silently."""
+
+    transient = True

@@ -1,0 +1,95 @@
+"""The nouns: one Runtime per game, and the last thing seen of its health."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from runtimes.exceptions import StaleRuntimeError
+from runtimes.states import TRANSITIONS, RuntimeStatus
+
+GAME_ID_MAX_LENGTH = 51
+
+
+class Runtime(models.Model):
+    """What RTM has recorded of one game. At most one live container belongs to it.
+
+    ``fence`` is the token of the last operation that wrote the row; a writer with a lower one is a
+    left-over of a lost lease and is refused.
+    """
+
+    game_id = models.CharField(primary_key=True, max_length=GAME_ID_MAX_LENGTH)
+    status = models.CharField(max_length=16, choices=RuntimeStatus.choices)
+    current_container_id = models.CharField(max_length=64, null=True, blank=True)
+    current_image_ref = models.TextField(null=True, blank=True)
+    image_id = models.TextField(blank=True, default="")
+    engine_endpoint = models.TextField()
+    state_path = models.TextField()
+    docker_network = models.TextField()
+    fence = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField(null=True, blank=True)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True, blank=True)
+    last_op_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["game_id"]
+        indexes: ClassVar = [
+            models.Index(fields=["status", "game_id"], name="runtime_by_status"),
+            models.Index(fields=["-last_op_at"], name="runtime_by_last_op"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(status__in=RuntimeStatus.values), name="runtime_status_known"),
+            models.CheckConstraint(
+                condition=~Q(status=RuntimeStatus.RUNNING)
+                | Q(current_container_id__isnull=False, current_image_ref__isnull=False, started_at__isnull=False),
+                name="runtime_running_has_container",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=RuntimeStatus.STOPPED) | Q(current_container_id__isnull=False),
+                name="runtime_stopped_keeps_container",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=RuntimeStatus.REMOVED)
+                | Q(current_container_id__isnull=True, removed_at__isnull=False),
+                name="runtime_removed_has_no_container",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.game_id} ({self.status})"
+
+    def move_to(self, status: RuntimeStatus, *, fence: int, at: datetime, **changes: Any) -> None:
+        """The only way to change a status: one UPDATE that checks the old status and the fence.
+
+        ``changes`` are written with it. Raises StaleRuntimeError when a newer operation wrote first or the
+        state machine forbids the step; then nothing was written. Staying in the same status is allowed.
+        """
+        allowed_from = [old for old, new in TRANSITIONS.items() if status in new or old == status]
+        updated = Runtime.objects.filter(
+            game_id=self.game_id, status=self.status, status__in=allowed_from, fence__lt=fence
+        ).update(status=status, fence=fence, last_op_at=at, **changes)
+        if updated != 1:
+            message = f"game {self.game_id}: its record is no longer {self.status} under a fence below {fence}"
+            raise StaleRuntimeError(message)
+        self.refresh_from_db()
+
+
+class HealthSnapshot(models.Model):
+    """The last technical observation of a game's container, written in the transaction that queues its event."""
+
+    runtime = models.OneToOneField(Runtime, on_delete=models.CASCADE, primary_key=True, related_name="health")
+    container_id = models.CharField(max_length=64)
+    event_type = models.CharField(max_length=32)
+    details = models.JSONField(default=dict)
+    occurred_at = models.DateTimeField()
+    observed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name = "health snapshot"
+
+    def __str__(self) -> str:
+        return f"{self.runtime_id}: {self.event_type}"
