@@ -1,0 +1,1 @@
+"""The verbs: what is done to a runtime, and the record of it."""

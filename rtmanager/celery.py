@@ -1,4 +1,4 @@
-"""The Celery application. A message is only a hint: the job is a row in PostgreSQL, so nothing here must be reliable."""
+"""The Celery application. A message is only a hint, the job is a row in PostgreSQL: nothing here must be reliable."""
 
 import os
 

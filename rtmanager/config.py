@@ -32,6 +32,7 @@ def _file_mode(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 FileMode = Annotated[int, BeforeValidator(_file_mode), Field(ge=0, le=0o7777)]
+_HIGHEST_PORT = 65535
 _POSITIVE = Field(gt=0)
 _MEMORY = r"^[1-9]\d*[bkmgBKMG]?$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
@@ -123,7 +124,7 @@ class Config(BaseSettings):
     @classmethod
     def _host_and_port(cls, value: str) -> str:
         _host, separator, port = value.rpartition(":")
-        if not separator or not port.isdigit() or not 0 < int(port) < 65536:
+        if not separator or not port.isdigit() or not 0 < int(port) <= _HIGHEST_PORT:
             message = f"{value!r} is not an address; write :8096 or 127.0.0.1:8096"
             raise ValueError(message)
         return value

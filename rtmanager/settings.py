@@ -36,6 +36,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "rtmanager.api.middleware.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -117,12 +118,44 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = RTMANAGER.shutdown_timeout.total_seconds()
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_BEAT_SCHEDULE = {
+    # Expires before the next one is due: periodic work is never piled up by a worker that was away.
+    "trim-outbox": {"task": "rtmanager.trim_outbox", "schedule": 3600.0, "options": {"expires": 3000.0}},
+}
 CELERY_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = 7 * 24 * 3600
 
+# The API's views say the rest themselves (runtimes/api/base.py); one without that base class is shut, not open.
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "runtimes.api.errors.handle_exception",
     "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Runtime Manager",
+    "DESCRIPTION": "Starts, stops and remembers one game engine per game, each in a Docker container of its own.",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": r"/api/v1/internal",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # What the API looks like is no secret; what it holds is. A browser has no token to show.
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "RuntimeStatus": "runtimes.states.RuntimeStatus",
+        "OperationState": "operations.states.OpState",
+        "OperationOutcome": "operations.states.Outcome",
+        "OperationKind": "operations.states.OpKind",
+        "OperationSource": "operations.states.OpSource",
+        "StopReason": "operations.states.StopReason",
+        "ErrorCode": "runtimes.api.schema.ERROR_CODES",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }

@@ -1,0 +1,1 @@
+"""The nouns: what a runtime is and how its container is touched."""

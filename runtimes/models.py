@@ -75,7 +75,8 @@ class Runtime(models.Model):
         if updated != 1:
             message = f"game {self.game_id}: its record is no longer {self.status} under a fence below {fence}"
             raise StaleRuntimeError(message)
-        self.refresh_from_db()
+        for name, value in {"status": status, "fence": fence, "last_op_at": at, **changes}.items():
+            setattr(self, name, value)
 
 
 class HealthSnapshot(models.Model):

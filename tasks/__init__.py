@@ -1,0 +1,1 @@
+"""The edges: processes, queues and clocks."""

@@ -71,4 +71,20 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('topic__in', ['job_results', 'health_events', 'notification_intents', 'dead_letters'])), name='outbox_topic_known')],
             },
         ),
+        # Every statement that queues events wakes the relay when its transaction commits.
+        migrations.RunSQL(
+            """
+            CREATE FUNCTION operations_wake_relay() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                PERFORM pg_notify('rtm_outbox', '');
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER outbox_wakes_relay AFTER INSERT ON operations_outboxevent
+                FOR EACH STATEMENT EXECUTE FUNCTION operations_wake_relay();
+            """,
+            """
+            DROP TRIGGER outbox_wakes_relay ON operations_outboxevent;
+            DROP FUNCTION operations_wake_relay();
+            """,
+        ),
     ]

@@ -87,10 +87,12 @@ class Container:
 
     @property
     def is_alive(self) -> bool:
+        """Whether its processes exist, paused ones included."""
         return self.state in ALIVE_STATES
 
     @property
     def game_id(self) -> str:
+        """The game it was made for, empty when the label is missing."""
         return self.labels.get(LABEL_GAME_ID, "")
 
     @property
@@ -100,6 +102,7 @@ class Container:
 
     @property
     def fence(self) -> int:
+        """The claim under which it was created, 0 when made by somebody else."""
         value = self.labels.get(LABEL_FENCE, "")
         return int(value) if value.isdecimal() else 0
 
@@ -134,7 +137,8 @@ class Containers(Protocol):
 
     def list_owned(self, stack: str) -> list[Container]:
         """All containers, dead or alive, with our owner label and this stack. One call, no inspects:
-        ``exit_code``, ``oom_killed`` and the times are not filled in."""
+        ``exit_code``, ``oom_killed`` and the times are not filled in.
+        """
 
     def find_image(self, image_ref: str) -> Image | None:
         """The local image, or None when the engine does not hold it."""
@@ -144,11 +148,13 @@ class Containers(Protocol):
 
     def create(self, spec: ContainerSpec) -> str:
         """Create, not start; returns the full id. The name is the engine's own mutex: NameTakenError.
-        Raises ContainerStartFailedError when the engine refuses the specification."""
+        Raises ContainerStartFailedError when the engine refuses the specification.
+        """
 
     def start(self, container_id: str) -> None:
         """Start by id. Idempotent: already running is success. NoSuchContainerError when it is gone,
-        ContainerStartFailedError when the engine cannot run it."""
+        ContainerStartFailedError when the engine cannot run it.
+        """
 
     def wait_exit(self, container_id: str, timeout_seconds: float) -> bool:
         """Wait up to the timeout for the container to stop running; True when it did (or is gone)."""

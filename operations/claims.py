@@ -1,0 +1,165 @@
+"""Who may work on an operation: claim, renew, defer. Every line here is one SQL statement on database time.
+
+An operation is claimable when it is the first open one of its game, or when it runs under a lease that has
+expired. A claim draws a fence from one sequence; whoever holds the highest fence of an operation owns it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection
+from django.db.models import F
+from django.db.models.functions import Now
+
+from operations.exceptions import LeaseLostError
+from operations.models import Operation
+from operations.states import OpKind, OpState
+
+_CLAIM = """
+    UPDATE operations_operation AS mine
+       SET state = 'running',
+           fence = nextval('operations_fence_seq'),
+           attempt = attempt + 1,
+           claimed_by = %(claimed_by)s,
+           lease_until = now() + %(ttl)s * interval '1 second',
+           started_at = coalesce(started_at, now()),
+           not_before = NULL
+     WHERE {target}
+       AND (not_before IS NULL OR not_before <= now())
+       AND (
+            (state = 'running' AND lease_until < now())
+            OR (state = 'accepted' AND NOT EXISTS (
+                SELECT 1 FROM operations_operation AS other
+                 WHERE other.game_id = mine.game_id
+                   AND other.state IN ('accepted', 'running')
+                   AND (other.id < mine.id OR other.state = 'running')))
+       )
+ RETURNING id
+"""
+_BY_ID = "mine.id = %(operation_id)s"
+_NEXT_OF_GAME = """mine.id = (
+    SELECT id FROM operations_operation WHERE game_id = %(game_id)s AND state = 'accepted' ORDER BY id LIMIT 1)"""
+
+# Heads of line that nobody works on: never hinted, hinted in vain, back-off over, or lease expired. The wait
+# between two hints grows with the age at the last one, so that a long queue is not flooded with messages.
+_SWEEP = """
+    WITH heads AS (
+        SELECT DISTINCT ON (game_id) id
+          FROM operations_operation
+         WHERE state IN ('accepted', 'running')
+         ORDER BY game_id, state = 'running' DESC, id)
+    UPDATE operations_operation AS head
+       SET hinted_at = now()
+      FROM heads
+     WHERE head.id = heads.id
+       AND (head.not_before IS NULL OR head.not_before <= now())
+       AND (head.state = 'accepted' OR head.lease_until < now())
+       AND (head.hinted_at IS NULL
+            OR head.hinted_at < head.not_before
+            OR head.hinted_at < now() - least(greatest(%(patience)s * interval '1 second',
+                                                       head.hinted_at - head.accepted_at), interval '30 seconds'))
+ RETURNING head.id, head.op_kind
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on one operation, until its lease ends or a higher fence is drawn."""
+
+    operation: Operation
+
+    @property
+    def operation_id(self) -> int:
+        """The operation that is claimed."""
+        return self.operation.pk
+
+    @property
+    def fence(self) -> int:
+        """The token of this claim; a later claim of the same operation has a higher one."""
+        fence = self.operation.fence
+        assert fence is not None, "a claimed operation always has a fence (operation_running_holds_lease)"  # noqa: S101
+        return fence
+
+
+def claim(operation_id: int, *, claimed_by: str) -> Claim | None:
+    """Claim this operation; None when it is not its turn, somebody else has it, or it is finished."""
+    return _claim(_BY_ID, {"operation_id": operation_id}, claimed_by)
+
+
+def claim_next(game_id: str, *, claimed_by: str) -> Claim | None:
+    """Claim the first waiting operation of the game, if it is due."""
+    return _claim(_NEXT_OF_GAME, {"game_id": game_id}, claimed_by)
+
+
+def _claim(target: str, params: Mapping[str, Any], claimed_by: str) -> Claim | None:
+    values = {**params, "claimed_by": claimed_by, "ttl": settings.RTMANAGER.game_lease_ttl_seconds}
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_CLAIM.format(target=target), values)
+            row = cursor.fetchone()
+    except IntegrityError:
+        # Two operations of one game were claimed at the same moment; the index let one of them through.
+        return None
+    return Claim(Operation.objects.get(pk=row[0])) if row else None
+
+
+def renew(held: Claim, *, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Extend the lease and store the timeline so far. Raises LeaseLostError when somebody else owns it by now."""
+    renewed = _still_mine(held).update(lease_until=_lease_end(), steps=list(steps))
+    if renewed != 1:
+        message = f"operation {held.operation_id} is no longer held under fence {held.fence}"
+        raise LeaseLostError(message)
+
+
+def renew_all(held: Sequence[Claim]) -> list[Claim]:
+    """Extend many leases in one statement; returns the claims that are lost."""
+    if not held:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE operations_operation SET lease_until = now() + %s * interval '1 second'
+                WHERE state = 'running' AND (id, fence) IN %s RETURNING id""",
+            [settings.RTMANAGER.game_lease_ttl_seconds, tuple((one.operation_id, one.fence) for one in held)],
+        )
+        renewed = {row[0] for row in cursor.fetchall()}
+    return [one for one in held if one.operation_id not in renewed]
+
+
+def defer(held: Claim, *, delay_seconds: float, reason: str, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Give the claim back because something outside is away; nobody tries again before the delay is over.
+
+    Raises LeaseLostError when somebody else owns the operation by now.
+    """
+    deferred = _still_mine(held).update(
+        state=OpState.ACCEPTED,
+        lease_until=None,
+        not_before=_seconds_from_now(delay_seconds),
+        deferrals=F("deferrals") + 1,
+        error_message=reason,
+        steps=list(steps),
+    )
+    if deferred != 1:
+        message = f"operation {held.operation_id} is no longer held under fence {held.fence}"
+        raise LeaseLostError(message)
+
+
+def sweep(*, patience_seconds: float) -> list[tuple[int, OpKind]]:
+    """Find the heads of line that nobody works on and mark them as hinted; the caller sends the hints."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SWEEP, {"patience": patience_seconds})
+        return [(operation_id, OpKind(op_kind)) for operation_id, op_kind in sorted(cursor.fetchall())]
+
+
+def _still_mine(held: Claim) -> Any:
+    return Operation.objects.filter(pk=held.operation_id, state=OpState.RUNNING, fence=held.fence)
+
+
+def _lease_end() -> Any:
+    return _seconds_from_now(settings.RTMANAGER.game_lease_ttl_seconds)
+
+
+def _seconds_from_now(seconds: float) -> Any:
+    return Now() + timedelta(seconds=seconds)

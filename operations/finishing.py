@@ -1,0 +1,157 @@
+"""The end of an operation: outcome, record, health and everything that must be said, in one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from operations import outbox
+from operations.attempts import Result
+from operations.claims import Claim
+from operations.events import (
+    NOTIFIED_ERRORS,
+    HealthEvent,
+    health_event_fields,
+    intent_key,
+    job_result_fields,
+    notification_intent_fields,
+)
+from operations.exceptions import LeaseLostError
+from operations.models import Operation
+from operations.outbox import Message
+from operations.replies import replies
+from operations.states import REST_SOURCES, OpKind, OpSource, OpState, Outcome, Topic
+from runtimes.exceptions import ErrorCode, RuntimeManagerError, StaleRuntimeError
+from runtimes.models import HealthSnapshot, Runtime
+from runtimes.specs import engine_endpoint
+from runtimes.states import INITIAL_STATUSES, RuntimeStatus
+
+Steps = Sequence[dict[str, object]]
+
+
+def succeed(claim: Claim, result: Result, *, runtime: Runtime | None, steps: Steps) -> None:
+    """Close the operation with success and write what it changed.
+
+    Raises LeaseLostError or StaleRuntimeError, with nothing written, when somebody newer owns the game.
+    """
+    operation = claim.operation
+    endpoint = engine_endpoint(operation.game_id) if result.container_id else ""
+    error_code = ErrorCode.REPLAY_NO_OP.value if result.is_replay else ""
+    with transaction.atomic():
+        _close(
+            claim,
+            outcome=Outcome.SUCCESS,
+            error_code=error_code,
+            error_message="",
+            steps=steps,
+            container_id=result.container_id,
+            image_ref=result.image_ref or operation.image_ref,
+            engine_endpoint=endpoint,
+        )
+        if result.status is not None:
+            _write_record(claim, result, runtime, status=result.status)
+        _snapshot(operation.game_id, result.health)
+        messages = [_health_message(operation.game_id, event) for event in result.health]
+        answer = job_result_fields(
+            game_id=operation.game_id,
+            outcome=Outcome.SUCCESS.value,
+            container_id=result.container_id,
+            engine_endpoint=endpoint,
+            error_code=error_code,
+        )
+        outbox.queue([*messages, *_answer(operation, answer)])
+        _announce(operation)
+
+
+def fail(claim: Claim, error: RuntimeManagerError, *, steps: Steps) -> None:
+    """Close the operation with a failure; the record stays as it was.
+
+    Raises LeaseLostError, with nothing written, when somebody newer owns the operation.
+    """
+    operation = claim.operation
+    message = error.message.replace("\x00", "")
+    with transaction.atomic():
+        _close(claim, outcome=Outcome.FAILURE, error_code=error.code.value, error_message=message, steps=steps)
+        answer = job_result_fields(
+            game_id=operation.game_id,
+            outcome=Outcome.FAILURE.value,
+            error_code=error.code.value,
+            error_message=message,
+        )
+        outbox.queue([*_intent(operation, error, message), *_answer(operation, answer)])
+        _announce(operation)
+
+
+def _close(claim: Claim, **changes: object) -> None:
+    closed = Operation.objects.filter(pk=claim.operation_id, state=OpState.RUNNING, fence=claim.fence).update(
+        state=OpState.FINISHED, finished_at=Now(), lease_until=None, **changes
+    )
+    if closed != 1:
+        message = f"operation {claim.operation_id} is no longer held under fence {claim.fence}"
+        raise LeaseLostError(message)
+
+
+def _write_record(claim: Claim, result: Result, runtime: Runtime | None, *, status: RuntimeStatus) -> None:
+    now = timezone.now()
+    if runtime is not None:
+        runtime.move_to(status, fence=claim.fence, at=now, **result.changes)
+        return
+    if status not in INITIAL_STATUSES:
+        message = f"game {claim.operation.game_id} has no record that could become {status}"
+        raise StaleRuntimeError(message)
+    Runtime.objects.create(
+        game_id=claim.operation.game_id,
+        status=status,
+        fence=claim.fence,
+        last_op_at=now,
+        created_at=now,
+        **result.changes,
+    )
+
+
+def _snapshot(game_id: str, events: Sequence[HealthEvent]) -> None:
+    if events:
+        last = events[-1]
+        HealthSnapshot.objects.update_or_create(
+            runtime_id=game_id,
+            defaults={
+                "container_id": last.container_id,
+                "event_type": last.event_type,
+                "details": dict(last.details),
+                "occurred_at": last.occurred_at,
+                "observed_at": Now(),
+            },
+        )
+
+
+def _health_message(game_id: str, event: HealthEvent) -> Message:
+    return Message(Topic.HEALTH_EVENTS, event.dedupe_key, game_id, health_event_fields(game_id, event))
+
+
+def _answer(operation: Operation, fields: dict[str, str]) -> list[Message]:
+    # Only stream jobs are answered on the stream; REST callers get theirs in the response.
+    if operation.op_source != OpSource.LOBBY_STREAM:
+        return []
+    return [Message(Topic.JOB_RESULTS, f"result:{operation.job_key}", operation.game_id, fields)]
+
+
+def _intent(operation: Operation, error: RuntimeManagerError, message: str) -> list[Message]:
+    if operation.op_kind != OpKind.START or error.code not in NOTIFIED_ERRORS:
+        return []
+    attempted_at: datetime = operation.started_at or timezone.now()
+    key = intent_key(error_code=error.code, game_id=operation.game_id, attempted_at=attempted_at)
+    fields = notification_intent_fields(
+        game_id=operation.game_id,
+        image_ref=operation.image_ref,
+        error_code=error.code,
+        error_message=message,
+        attempted_at=attempted_at,
+    )
+    return [Message(Topic.NOTIFICATION_INTENTS, f"intent:{operation.pk}:{key}", operation.game_id, fields)]
+
+
+def _announce(operation: Operation) -> None:
+    if operation.op_source in REST_SOURCES:
+        transaction.on_commit(lambda: replies().announce(operation.pk))

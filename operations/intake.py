@@ -1,0 +1,114 @@
+"""The one door: whatever asks for a deed - stream, REST, admin, reconciler - is recorded here, once, and hinted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from operations.dispatch import hints
+from operations.models import Operation
+from operations.states import OPEN_STATES, OpKind, OpSource
+from runtimes.exceptions import ConflictError, InvalidRequestError
+from runtimes.games import check_game_id
+
+log = structlog.get_logger(__name__)
+
+# Namespace of the advisory locks that make "is the game busy?" and the insert one step.
+_BUSY_CHECK_LOCKS = 0x52544D
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRequest:
+    """One deed asked for. ``job_key`` names the request for ever: the same key is never recorded twice.
+
+    ``arguments``: for a start ``image_ref`` and optionally ``no_start``; for a stop ``reason``.
+    """
+
+    game_id: str
+    op_kind: OpKind
+    op_source: OpSource
+    job_key: str
+    source_ref: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    requested_at: datetime | None = None
+
+
+def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
+    """Record the requests in the order given and hint a worker once the transaction has committed.
+
+    Idempotent by job key: a request already on record adds nothing. Returns the operations on record for
+    these keys, in order. Raises InvalidRequestError before anything is written when one cannot be stored.
+    """
+    for request in requests:
+        _check(request)
+    keys = [request.job_key for request in requests]
+    with transaction.atomic():
+        Operation.objects.bulk_create([_row(request) for request in requests], ignore_conflicts=True)
+        recorded = list(Operation.objects.filter(job_key__in=keys).order_by("id"))
+        waiting = [(row.pk, OpKind(row.op_kind)) for row in recorded if row.is_open and row.attempt == 0]
+        if waiting:
+            transaction.on_commit(lambda: hints().send(waiting))
+    return recorded
+
+
+def accept_unless_busy(request: OperationRequest) -> Operation:
+    """Record one request if its game has nothing open, else raise ConflictError and record nothing.
+
+    Idempotent by job key: asked again, it returns the operation already on record, open or not.
+    """
+    _check(request)
+    with transaction.atomic():
+        _lock_busy_check(request.game_id)
+        known = Operation.objects.filter(job_key=request.job_key).first()
+        if known is not None:
+            return known
+        _refuse_if_busy(request)
+        return accept([request])[0]
+
+
+def _check(request: OperationRequest) -> None:
+    check_game_id(request.game_id)
+    for name, value in {"source_ref": request.source_ref, **request.arguments}.items():
+        if isinstance(value, str) and not _is_storable(value):
+            message = f"{name} holds characters that are not text (NUL or a lone surrogate)"
+            raise InvalidRequestError(message)
+
+
+def _is_storable(text: str) -> bool:
+    """PostgreSQL takes any text but NUL, and Python strings may hold surrogates that no encoding takes."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _row(request: OperationRequest) -> Operation:
+    return Operation(
+        game_id=request.game_id,
+        op_kind=request.op_kind,
+        op_source=request.op_source,
+        source_ref=request.source_ref,
+        job_key=request.job_key,
+        arguments=dict(request.arguments),
+        image_ref=request.arguments.get("image_ref", ""),
+        requested_at=request.requested_at,
+        # The hint follows the commit at once; the sweep takes over when it gets lost.
+        hinted_at=Now(),
+    )
+
+
+def _lock_busy_check(game_id: str) -> None:
+    # Two callers at the same moment must not both find the game idle. Held to the end of the transaction.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_BUSY_CHECK_LOCKS, game_id])
+
+
+def _refuse_if_busy(request: OperationRequest) -> None:
+    busy = Operation.objects.filter(game_id=request.game_id, state__in=OPEN_STATES).order_by("id").first()
+    if busy is not None:
+        message = (
+            f"game {request.game_id} is busy: {busy.op_kind} (operation {busy.pk}, {busy.state}) must end first; "
+            f"ask again, or follow that operation"
+        )
+        raise ConflictError(message)

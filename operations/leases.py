@@ -1,0 +1,83 @@
+"""Keeping leases alive while Docker takes its time."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from operations import claims
+from operations.claims import Claim
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseKeeper:
+    """Extends the leases of this process's claims in the background, all in one statement, every third of a lease.
+
+    A pull or a graceful stop may so outlast the lease, while a killed or frozen process loses its claims within one.
+    It never decides anything: each mutating step checks its own claim (``claims.renew``).
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, Claim] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def keep(self, claim: Claim) -> Iterator[None]:
+        """Extend the claim's lease while the block runs."""
+        self.add(claim)
+        try:
+            yield
+        finally:
+            self.discard(claim)
+
+    def add(self, claim: Claim) -> None:
+        """Begin to extend this claim."""
+        with self._lock:
+            self._held[claim.operation_id] = claim
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def discard(self, claim: Claim) -> None:
+        """Stop extending it. Idempotent."""
+        with self._lock:
+            self._held.pop(claim.operation_id, None)
+
+    def renew_now(self) -> None:
+        """Extend everything held; forget what is lost."""
+        with self._lock:
+            held = list(self._held.values())
+        for lost in claims.renew_all(held):
+            log.warning("lease_lost", operation_id=lost.operation_id, game_id=lost.operation.game_id, fence=lost.fence)
+            self.discard(lost)
+
+    def _run(self) -> None:
+        failing = False
+        while True:
+            self._idle_until_needed()
+            try:
+                self.renew_now()
+                failing = False
+            except (DatabaseError, InterfaceError) as error:
+                connection.close()
+                if not failing:
+                    log.warning("leases_not_renewed", error=str(error).strip())
+                failing = True
+
+    def _idle_until_needed(self) -> None:
+        # Cleared before the look: a claim added in between sets it again and the wait ends at once.
+        self._wake.clear()
+        if not self._held:
+            self._wake.wait()
+        time.sleep(settings.RTMANAGER.game_lease_ttl_seconds / 3)
+
+
+keeper = LeaseKeeper()

@@ -1,0 +1,78 @@
+"""The outbox: what must be said is written with what happened, and published afterwards, once, in order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from operations.models import OutboxEvent
+from operations.states import Topic
+
+# PostgreSQL notifies this channel for every statement that adds events (trigger in migration 0001).
+WAKE_CHANNEL = "rtm_outbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event to be queued. ``dedupe_key`` names it for ever."""
+
+    topic: Topic
+    dedupe_key: str
+    game_id: str
+    fields: Mapping[str, str]
+
+
+def queue(messages: Sequence[Message]) -> None:
+    """Queue messages in the caller's transaction, in order. Idempotent: a key already known adds nothing."""
+    if messages:
+        OutboxEvent.objects.bulk_create(
+            [
+                OutboxEvent(topic=one.topic, dedupe_key=one.dedupe_key, game_id=one.game_id, fields=dict(one.fields))
+                for one in messages
+            ],
+            ignore_conflicts=True,
+        )
+
+
+def unpublished(*, limit: int) -> list[OutboxEvent]:
+    """The oldest events not yet published, in the order in which they must be."""
+    return list(OutboxEvent.objects.filter(published_at__isnull=True).order_by("id")[:limit])
+
+
+def mark_published(entry_ids: Mapping[int, str]) -> None:
+    """Note that events (by id) are on their streams under these entry ids."""
+    pairs = ", ".join(["(%s::bigint, %s::text)"] * len(entry_ids))
+    params = [value for pair in entry_ids.items() for value in pair]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""UPDATE operations_outboxevent AS event SET published_at = now(), stream_entry_id = done.entry_id
+                  FROM (VALUES {pairs}) AS done (id, entry_id) WHERE event.id = done.id""",  # noqa: S608 - placeholders
+            params,
+        )
+
+
+def newest_published_at(topic: Topic) -> datetime | None:
+    """When the last event of a topic was published."""
+    newest: datetime | None = OutboxEvent.objects.filter(topic=topic).aggregate(at=Max("published_at"))["at"]
+    return newest
+
+
+def published_since(topic: Topic, *, window: timedelta) -> list[tuple[int, str]]:
+    """(event id, stream entry id) of what was published within the window before now."""
+    recent = OutboxEvent.objects.filter(topic=topic, published_at__gt=Now() - window)
+    return list(recent.order_by("id").values_list("id", "stream_entry_id"))
+
+
+def publish_again(event_ids: Sequence[int]) -> int:
+    """Mark events as unpublished; the relay takes them up again. Returns how many."""
+    return OutboxEvent.objects.filter(pk__in=event_ids).update(published_at=None, stream_entry_id="")
+
+
+def forget_published_before(*, age: timedelta, limit: int) -> int:
+    """Delete up to ``limit`` events published longer ago than ``age``; returns how many."""
+    old = OutboxEvent.objects.filter(published_at__lt=Now() - age).order_by("id").values_list("pk", flat=True)[:limit]
+    deleted, _per_model = OutboxEvent.objects.filter(pk__in=list(old)).delete()
+    return deleted

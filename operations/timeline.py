@@ -1,0 +1,36 @@
+"""The timeline of an operation: its steps with when, how long and what went wrong, as operators read it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.utils import timezone
+
+# The full history of an operation that is tried again and again stays readable: the newest steps are kept.
+MAX_STEPS = 100
+
+
+class Timeline:
+    """Records steps in order; those of earlier attempts stay in front."""
+
+    def __init__(self, steps: list[dict[str, Any]]) -> None:
+        self.steps = list(steps)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Record the block as one step; an exception is noted by its text and goes on."""
+        entry: dict[str, Any] = {"name": name, "started_at": _rfc3339(), "duration_ms": None, "error": None}
+        self.steps = [*self.steps, entry][-MAX_STEPS:]
+        began = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            entry["error"] = str(error)
+            raise
+        finally:
+            entry["duration_ms"] = round((time.monotonic() - began) * 1000, 1)
+
+
+def _rfc3339() -> str:
+    return timezone.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,28 @@
+"""The Celery tasks that run operations. A message carries an operation id and means no more than "look at it"."""
+
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_shutting_down
+
+from operations.dispatch import TASK_NAMES
+from operations.runner import drain, run
+from operations.states import OpKind
+
+
+@shared_task(name=TASK_NAMES[OpKind.START], ignore_result=True)
+def start_runtime(operation_id: int) -> None:
+    """Run a start."""
+    run(operation_id)
+
+
+@shared_task(name=TASK_NAMES[OpKind.STOP], ignore_result=True)
+def stop_runtime(operation_id: int) -> None:
+    """Run a stop."""
+    run(operation_id)
+
+
+@worker_shutting_down.connect
+def stop_taking_up_work(**_details: Any) -> None:
+    """A worker asked to stop ends what it does and leaves the games' next operations to others."""
+    drain()

@@ -1,0 +1,108 @@
+"""Endless work as small steps: what runs them keeps going through outages, says so once, and stops when asked."""
+
+import random
+import signal
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Protocol
+
+import structlog
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import DatabaseError, InterfaceError, connection
+
+from runtimes.exceptions import RuntimeManagerError
+
+log = structlog.get_logger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Loop(Protocol):
+    """Work that never ends, one step at a time."""
+
+    name: str
+
+    def step(self) -> float:
+        """Do one pass; returns how many seconds to pause before the next. Blocks for two seconds at most.
+        Any exception means: start over with fresh connections after a while.
+        """
+
+    def reset(self) -> None:
+        """Forget what was remembered of servers; the next step begins from what they say. Never raises."""
+
+    def close(self) -> None:
+        """Hand over to whoever comes next. Never raises."""
+
+
+class Runner:
+    """Runs one loop in a thread until told to stop."""
+
+    def __init__(self, loop: Loop, stopping: threading.Event) -> None:
+        self.loop = loop
+        self._stopping = stopping
+        self._failures = 0
+
+    def run(self) -> None:
+        """Step until stopped."""
+        with structlog.contextvars.bound_contextvars(loop=self.loop.name):
+            while not self._stopping.is_set():
+                self._stopping.wait(self._guarded_step())
+            self.loop.close()
+            connection.close()
+
+    def _guarded_step(self) -> float:
+        try:
+            pause = self.loop.step()
+        except (DatabaseError, InterfaceError, RuntimeManagerError) as error:
+            return self._pause_after(error, expected=True)
+        except Exception as error:  # noqa: BLE001 - a defect in one pass must not end the loop that repairs
+            return self._pause_after(error, expected=False)
+        if self._failures:
+            log.info("loop_recovered", failed_passes=self._failures)
+        self._failures = 0
+        return pause
+
+    def _pause_after(self, error: Exception, *, expected: bool) -> float:
+        self._failures += 1
+        if not expected:
+            log.error("loop_failed_unexpectedly", exc_info=error)
+        elif self._failures == 1:
+            # Said once when it begins and once when it ends, however long it lasts.
+            log.warning("loop_waits", reason=str(error).strip())
+        self.loop.reset()
+        connection.close()
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_SECONDS)
+        return float(pause * random.uniform(0.75, 1.0))  # noqa: S311 - spreads load, guards nothing
+
+
+class LoopCommand(BaseCommand):
+    """A management command that runs loops until SIGTERM or SIGINT, each in a thread of its own."""
+
+    requires_system_checks = []
+
+    def loops(self) -> Sequence[Loop]:
+        """The loops of this command."""
+        raise NotImplementedError  # the one method a command must give
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
+        """Run until told to stop; returns when every loop has ended or SHUTDOWN_TIMEOUT is over."""
+        stopping = threading.Event()
+
+        def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+            stopping.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        threads = [
+            threading.Thread(target=Runner(loop, stopping).run, name=loop.name, daemon=True) for loop in self.loops()
+        ]
+        for thread in threads:
+            thread.start()
+        log.info("process_started", loops=[thread.name for thread in threads])
+        stopping.wait()
+        for thread in threads:
+            thread.join(timeout=settings.RTMANAGER.shutdown_timeout.total_seconds())
+        log.info("process_stopped", loops=[thread.name for thread in threads])

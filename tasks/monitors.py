@@ -1,0 +1,17 @@
+"""The periodic Celery tasks. Their results are kept in PostgreSQL for a week, so that operators see that they ran."""
+
+from datetime import timedelta
+
+from celery import shared_task
+
+from operations import outbox
+
+# Published events serve questions and repair; the operation log itself is kept for ever.
+_PUBLISHED_KEPT = timedelta(days=30)
+_DELETED_AT_ONCE = 5000
+
+
+@shared_task(name="rtmanager.trim_outbox")
+def trim_outbox() -> int:
+    """Delete events published more than 30 days ago; returns how many. Idempotent, bounded per call."""
+    return outbox.forget_published_before(age=_PUBLISHED_KEPT, limit=_DELETED_AT_ONCE)

@@ -1,0 +1,109 @@
+"""From the outbox to the streams: in order, exactly once, whatever dies in between."""
+
+import select
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from itertools import groupby
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from operations import outbox
+from operations.models import OutboxEvent
+from operations.states import Topic
+from tasks.leadership import Leadership
+from tasks.streams.base import EventStreams, Publication, parse_entry_id
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 200
+_STANDBY_SECONDS = 1.0
+_LONGEST_SLEEP_SECONDS = 1.0
+_AUDIT_SECONDS = 3600.0
+# How far back a tail that Redis lost is published again without being asked; older ones are the operator's call.
+_AUDIT_WINDOW = timedelta(hours=24)
+
+
+def event_streams() -> dict[str, str]:
+    """The stream of each topic in this installation."""
+    config = settings.RTMANAGER
+    return {
+        Topic.JOB_RESULTS: config.job_results_stream,
+        Topic.HEALTH_EVENTS: config.health_events_stream,
+        Topic.NOTIFICATION_INTENTS: config.notification_intents_stream,
+        Topic.DEAD_LETTERS: config.dead_letters_stream,
+    }
+
+
+class Relay:
+    """Publishes queued events in the order of their ids. One process does it at a time.
+
+    Publishing is idempotent (EventStreams.publish_once), so dying between publication and mark repeats nothing.
+    """
+
+    name = "relay"
+
+    def __init__(self, streams: EventStreams, *, names: Mapping[str, str], leadership: Leadership) -> None:
+        self._streams = streams
+        self._names = names
+        self._leadership = leadership
+        self._next_audit = 0.0
+
+    def step(self) -> float:
+        """See Loop."""
+        if self._leadership.is_fresh():
+            self._next_audit = 0.0
+        if not self._leadership.hold():
+            return _STANDBY_SECONDS
+        if self._next_audit == 0.0:
+            self._listen()
+        if time.monotonic() >= self._next_audit:
+            self._audit()
+        events = outbox.unpublished(limit=_BATCH)
+        if events:
+            self._publish(events)
+        else:
+            self._sleep_until_woken()
+        return 0.0
+
+    def reset(self) -> None:
+        """See Loop."""
+        self._next_audit = 0.0
+
+    def close(self) -> None:
+        """See Loop."""
+        self._leadership.resign()
+
+    def _publish(self, events: list[OutboxEvent]) -> None:
+        publications = [Publication(self._names[one.topic], one.dedupe_key, one.fields) for one in events]
+        entry_ids = self._streams.publish_once(publications)
+        outbox.mark_published({one.pk: entry_id for one, entry_id in zip(events, entry_ids, strict=True)})
+        log.info("events_published", **{topic: len(list(group)) for topic, group in _by_topic(events)})
+
+    def _audit(self) -> None:
+        """Redis that came back without its last writes gets them again."""
+        for topic, stream in self._names.items():
+            last = parse_entry_id(self._streams.last_entry_id(stream))
+            recent = outbox.published_since(Topic(topic), window=_AUDIT_WINDOW)
+            lost = [event_id for event_id, entry_id in recent if parse_entry_id(entry_id) > last]
+            if lost:
+                log.warning("published_events_lost", stream=stream, events=len(lost))
+                outbox.publish_again(lost)
+        self._next_audit = time.monotonic() + _AUDIT_SECONDS
+
+    def _listen(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"LISTEN {outbox.WAKE_CHANNEL}")
+
+    def _sleep_until_woken(self) -> None:
+        raw = connection.connection
+        select.select([raw], [], [], _LONGEST_SLEEP_SECONDS)
+        raw.poll()
+        raw.notifies.clear()
+
+
+def _by_topic(events: list[OutboxEvent]) -> "groupby[str, OutboxEvent]":
+    topics = sorted(events, key=lambda one: one.topic)
+    return groupby(topics, key=lambda one: one.topic)

@@ -1,0 +1,79 @@
+"""The port to the streams: reading jobs, publishing events exactly once.
+
+Two adapters implement it, ``redis.py`` and ``fake.py``; one contract suite holds both to the promises below.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runtimes.exceptions import ServiceUnavailableError
+
+EntryId = tuple[int, int]
+
+
+class StreamsUnavailableError(ServiceUnavailableError):
+    """Redis did not answer, or not in time: whether the call took effect is unknown. Repeating it is safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """One entry as it was read. ``fields`` None is a tombstone: pending, but trimmed away by its producer."""
+
+    stream: str
+    entry_id: str
+    fields: Mapping[str, str] | None
+
+    @property
+    def order(self) -> EntryId:
+        """The entry id as numbers: ids of all streams of one Redis come from one clock."""
+        return parse_entry_id(self.entry_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One event for one stream; ``dedupe_key`` makes a second publication a no-op."""
+
+    stream: str
+    dedupe_key: str
+    fields: Mapping[str, str]
+
+
+class JobStreams(Protocol):
+    """The job streams, read as one consumer of one group. Every call may raise StreamsUnavailableError."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The streams that are read."""
+
+    def ensure_group(self) -> None:
+        """Make streams and group where missing; a new group begins with the oldest entry. Idempotent."""
+
+    def pending(self) -> list[StreamEntry]:
+        """Everything delivered but not acknowledged, to us or to consumers that are gone, oldest first per stream."""
+
+    def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:
+        """Up to ``count`` new entries *of each stream*, in one atomic look; waits up to ``block_ms`` for
+        the first one (0: does not wait). They stay pending until acknowledged.
+        """
+
+    def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
+        """Take entries off the pending list. Idempotent."""
+
+
+class EventStreams(Protocol):
+    """The streams RTM writes. Every call may raise StreamsUnavailableError."""
+
+    def publish_once(self, publications: Sequence[Publication]) -> list[str]:
+        """Append each to its stream, in order, unless its dedupe key was published before; returns the entry
+        ids. Idempotent: repeating the call after an unknown outcome appends nothing twice.
+        """
+
+    def last_entry_id(self, stream: str) -> str:
+        """The highest id the stream has ever given out; ``0-0`` for a stream that does not exist."""
+
+
+def parse_entry_id(text: str) -> EntryId:
+    """``1700000000000-3`` as (1700000000000, 3)."""
+    milliseconds, _, sequence = text.partition("-")
+    return int(milliseconds), int(sequence or 0)

@@ -1,0 +1,220 @@
+"""The streams on a real Redis or Valkey (6.2 commands only). The only module that imports redis."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import structlog
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError
+
+log = structlog.get_logger(__name__)
+
+GROUP = "rtmanager"
+# A fixed name: whichever process reads next inherits what the last one left unacknowledged.
+CONSUMER = "bridge"
+_FOREIGN_IDLE_MS = 60_000
+_PAGE = 200
+# Far longer than any outage after which an event would still be published again.
+_MARKER_TTL_SECONDS = 7 * 24 * 3600
+_REPLY_TTL_SECONDS = 60
+
+# Entry and marker are written by one script, so a server that loses its tail loses both or neither,
+# and publishing again is right in either case.
+_PUBLISH_ONCE = """
+local published = redis.call('GET', KEYS[2])
+if published then return published end
+local id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
+redis.call('SET', KEYS[2], id, 'EX', ARGV[1])
+return id
+"""
+
+
+@contextmanager
+def _unavailable(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError) as error:
+        message = f"Redis does not answer ({doing}): {error}"
+        raise StreamsUnavailableError(message) from error
+
+
+def connect(url: str) -> redis.Redis:
+    """A client that reports trouble instead of hiding it.
+
+    redis-py repeats a command whose reply got lost, up to ten times by default; for XADD that means two entries.
+    """
+    return redis.Redis.from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        health_check_interval=15,
+        decode_responses=False,
+    )
+
+
+class RedisJobStreams:
+    """The job streams behind one consumer group."""
+
+    def __init__(self, url: str, *, names: Sequence[str]) -> None:
+        self._client = connect(url)
+        self.names = tuple(names)
+
+    def ensure_group(self) -> None:
+        """See JobStreams."""
+        for name in self.names:
+            with _unavailable(f"making the consumer group of {name}"):
+                try:
+                    self._client.xgroup_create(name, GROUP, id="0", mkstream=True)
+                except redis.ResponseError as error:
+                    if "BUSYGROUP" not in str(error):
+                        raise
+
+    def pending(self) -> list[StreamEntry]:
+        """See JobStreams."""
+        entries: list[StreamEntry] = []
+        with _unavailable("reading pending jobs"):
+            for name in self.names:
+                self._take_over_foreign(name)
+                entries.extend(self._own_pending(name))
+        return entries
+
+    def _take_over_foreign(self, name: str) -> None:
+        cursor: Any = b"0-0"
+        while True:
+            answer = self._client.xautoclaim(
+                name, GROUP, CONSUMER, min_idle_time=_FOREIGN_IDLE_MS, start_id=cursor, count=_PAGE, justid=False
+            )
+            cursor = answer[0]
+            if cursor == b"0-0":
+                return
+
+    def _own_pending(self, name: str) -> Iterator[StreamEntry]:
+        after = "0"
+        while True:
+            answer = self._client.xreadgroup(GROUP, CONSUMER, {name: after}, count=_PAGE)
+            page = _entries(answer)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1].entry_id
+
+    def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:
+        """See JobStreams."""
+        with _unavailable("reading jobs"):
+            try:
+                answer = self._client.xreadgroup(
+                    GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None
+                )
+            except redis.ResponseError as error:
+                if "NOGROUP" not in str(error):
+                    raise
+                # The server came back without its data: begin again; what is on record already is not done twice.
+                log.warning("consumer_group_recreated", streams=self.names)
+                self.ensure_group()
+                return []
+        return _entries(answer)
+
+    def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
+        """See JobStreams."""
+        with _unavailable("acknowledging jobs"):
+            pipeline = self._client.pipeline(transaction=False)
+            for name in self.names:
+                ids = [entry.entry_id for entry in entries if entry.stream == name]
+                if ids:
+                    pipeline.xack(name, GROUP, *ids)
+            pipeline.execute()
+
+
+def _entries(answer: Any) -> list[StreamEntry]:
+    return [
+        StreamEntry(_text(name), _text(entry_id), None if fields is None else _fields(fields))
+        for name, entries in answer or []
+        for entry_id, fields in entries
+    ]
+
+
+def _fields(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {_text(key): _text(value) for key, value in fields.items()}
+
+
+def _text(raw: bytes) -> str:
+    # Undecodable bytes become visible escapes; the parser refuses them as what they are not: text of ours.
+    return raw.decode("utf-8", errors="backslashreplace")
+
+
+class RedisEventStreams:
+    """The streams RTM writes."""
+
+    def __init__(self, url: str) -> None:
+        self._client = connect(url)
+
+    def publish_once(self, publications: Sequence[Publication]) -> list[str]:
+        """See EventStreams."""
+        with _unavailable("publishing events"):
+            pipeline = self._client.pipeline(transaction=False)
+            for one in publications:
+                flat = [part for pair in one.fields.items() for part in pair]
+                marker = f"rtm:published:{one.stream}:{one.dedupe_key}"
+                pipeline.eval(_PUBLISH_ONCE, 2, one.stream, marker, _MARKER_TTL_SECONDS, *flat)
+            return [_text(entry_id) for entry_id in pipeline.execute()]
+
+    def last_entry_id(self, stream: str) -> str:
+        """See EventStreams."""
+        with _unavailable(f"looking at {stream}"):
+            try:
+                info = self._client.xinfo_stream(stream)
+            except redis.ResponseError as error:
+                if "no such key" not in str(error):
+                    raise
+                return "0-0"
+        return _text(info["last-generated-id"])
+
+
+class RedisReplies:
+    """Wake-ups as one-entry streams: reading one takes nothing away, so waiters may come late or come again."""
+
+    _local = threading.local()
+
+    def ping(self) -> None:
+        """See operations.replies.Replies."""
+        with _unavailable("ping"):
+            self._client().ping()
+
+    def announce(self, operation_id: int) -> None:
+        """See operations.replies.Replies."""
+        key = self._key(operation_id)
+        pipeline = self._client().pipeline(transaction=False)
+        pipeline.xadd(key, {"finished": "1"}, maxlen=1, approximate=False)
+        pipeline.expire(key, _REPLY_TTL_SECONDS)
+        try:
+            pipeline.execute()
+        except redis.RedisError as error:
+            log.warning("reply_not_announced", operation_id=operation_id, error=str(error))
+
+    def wait(self, operation_id: int, *, timeout_seconds: float) -> None:
+        """See operations.replies.Replies."""
+        try:
+            self._client().xread({self._key(operation_id): "0"}, count=1, block=max(1, int(timeout_seconds * 1000)))
+        except redis.RedisError:
+            # No wake-up to be had: wait here instead, so that the caller's next look at the row is not a busy loop.
+            threading.Event().wait(min(timeout_seconds, 0.25))
+
+    @staticmethod
+    def _key(operation_id: int) -> str:
+        return f"rtm:reply:{operation_id}"
+
+    @classmethod
+    def _client(cls) -> redis.Redis:
+        url = settings.RTMANAGER.streams_url
+        if getattr(cls._local, "url", None) != url:
+            cls._local.client = connect(url)
+            cls._local.url = url
+        client: redis.Redis = cls._local.client
+        return client
