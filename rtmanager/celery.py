@@ -3,10 +3,14 @@
 import os
 
 from celery import Celery
+from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
 
 app = Celery("rtmanager")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["tasks"], related_name="lifecycle")
-app.autodiscover_tasks(["tasks"], related_name="monitors", force=True)
+
+
+@setup_logging.connect
+def keep_our_logging(**_details: object) -> None:
+    """Logging is configured by the settings; having a receiver keeps Celery from replacing it."""

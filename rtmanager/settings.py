@@ -102,6 +102,7 @@ _BROKER_SOCKET = {
     "health_check_interval": 10,
     "global_keyprefix": f"rtm:{RTMANAGER.stack}:celery:",
 }
+CELERY_IMPORTS = ["tasks.lifecycle", "tasks.monitors"]
 CELERY_BROKER_URL = RTMANAGER.broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = _BROKER_SOCKET
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
