@@ -78,7 +78,6 @@ USE_I18N = False
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 # Assets come straight from the packages that ship them: nothing to collect, nothing to forget.
 WHITENOISE_USE_FINDERS = True
 

@@ -1,8 +1,25 @@
 """Every address the service answers on."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from rtmanager.api.views import HealthzView, ReadyzView
+
+admin.site.site_header = admin.site.site_title = "Runtime Manager"
+admin.site.index_title = "Games and what was done to them"
 
 urlpatterns = [
+    path("healthz", HealthzView.as_view(), name="healthz"),
+    path("readyz", ReadyzView.as_view(), name="readyz"),
+    path("api/v1/internal/", include("runtimes.api.urls")),
+    path("api/v1/internal/", include("operations.api.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "rtmanager.api.errors.bad_request"
+handler403 = "rtmanager.api.errors.permission_denied"
+handler404 = "rtmanager.api.errors.page_not_found"
+handler500 = "rtmanager.api.errors.server_error"

@@ -1,0 +1,1 @@
+"""The HTTP face of runtimes, and what all of the API shares."""

@@ -1,0 +1,110 @@
+"""What operators see of the deeds: the log of operations and the messages that tell the outside of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from operations.models import Operation, OutboxEvent
+from runtimes.admin import ReadOnly, render_json
+
+
+def link_to_runtime(game_id: str) -> SafeString | str:
+    """The game's id as a link to its record; Django says so kindly when there is no record."""
+    if not game_id:
+        return "-"
+    return format_html('<a href="{}">{}</a>', reverse("admin:runtimes_runtime_change", args=[game_id]), game_id)
+
+
+@admin.register(Operation)
+class OperationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+    """The log. Rows are written by the protocol alone."""
+
+    list_display = ("id", "op_kind", "game", "state", "outcome", "error_code", "op_source", "accepted_at", "took")
+    list_filter = ("state", "outcome", "op_kind", "op_source")
+    search_fields = ("game_id__exact", "source_ref__exact", "id__exact")
+    search_help_text = "A whole game id, source reference (stream entry, request id) or operation id."
+    date_hierarchy = "accepted_at"
+    ordering = ("-id",)
+    show_full_result_count = False
+    fieldsets = (
+        (None, {"fields": ("id", "op_kind", "game", "state", "outcome", "error_code", "error_message")}),
+        ("Asked for", {"fields": ("op_source", "source_ref", "pretty_arguments", "requested_at", "accepted_at")}),
+        ("Done", {"fields": ("started_at", "finished_at", "took", "image_ref", "container_id", "engine_endpoint")}),
+        ("Steps", {"fields": ("step_table",)}),
+        (
+            "Protocol",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "job_key", "attempt", "deferrals", "not_before", "hinted_at", "claimed_by", "lease_until", "fence",
+                ),
+            },
+        ),
+    )  # fmt: skip
+
+    @admin.display(description="game", ordering="game_id")
+    def game(self, operation: Operation) -> SafeString | str:
+        """The way to the game's record."""
+        return link_to_runtime(operation.game_id)
+
+    @admin.display(description="took")
+    def took(self, operation: Operation) -> str:
+        """From the last claim to the end, in seconds."""
+        if operation.started_at is None or operation.finished_at is None:
+            return "-"
+        return f"{(operation.finished_at - operation.started_at).total_seconds():.3f} s"
+
+    @admin.display(description="arguments")
+    def pretty_arguments(self, operation: Operation) -> SafeString:
+        """What was asked for."""
+        return render_json(operation.arguments)
+
+    @admin.display(description="steps")
+    def step_table(self, operation: Operation) -> SafeString | str:
+        """What was done, step by step."""
+        if not operation.steps:
+            return "-"
+        rows = format_html_join(
+            "", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", map(_step_cells, operation.steps)
+        )
+        head = "<thead><tr><th>step</th><th>started</th><th>ms</th><th>error</th></tr></thead>"
+        return format_html("<table>" + head + "<tbody>{}</tbody></table>", rows)
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+    """What was told to the outside, and what still waits to be."""
+
+    list_display = ("id", "topic", "game", "dedupe_key", "created_at", "published_at", "stream_entry_id")
+    list_filter = ("topic", ("published_at", admin.EmptyFieldListFilter))
+    search_fields = ("game_id__exact", "dedupe_key__exact", "id__exact")
+    search_help_text = "A whole game id, dedupe key or event id."
+    ordering = ("-id",)
+    show_full_result_count = False
+    fields = (
+        "id", "topic", "game", "dedupe_key", "pretty_fields", "created_at", "published_at", "stream_entry_id",
+    )  # fmt: skip
+
+    @admin.display(description="game", ordering="game_id")
+    def game(self, event: OutboxEvent) -> SafeString | str:
+        """The way to the game's record."""
+        return link_to_runtime(event.game_id)
+
+    @admin.display(description="fields")
+    def pretty_fields(self, event: OutboxEvent) -> SafeString:
+        """The message as it goes to the stream."""
+        return render_json(event.fields)
+
+
+def _step_cells(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    duration = step.get("duration_ms")
+    return (
+        step.get("name", ""),
+        step.get("started_at") or "",
+        "" if duration is None else duration,
+        step.get("error", ""),
+    )

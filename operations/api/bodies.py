@@ -1,0 +1,29 @@
+"""The request bodies of the verbs. What they hold becomes the operation's ``arguments``."""
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+
+from operations.states import StopReason
+from runtimes.api.strict import StrictBody, StrictBoolean, StrictChoice, StrictString
+
+MAX_IMAGE_REF_LENGTH = 1024
+
+
+@extend_schema_serializer(
+    component_name="StartRequest",
+    examples=[OpenApiExample("start", value={"image_ref": "registry.example/engine:1.4.2"}, request_only=True)],
+)
+class StartBody(StrictBody):
+    """Which engine to run."""
+
+    image_ref = StrictString(max_length=MAX_IMAGE_REF_LENGTH, help_text="The exact image; RTM resolves no versions.")
+    no_start = StrictBoolean(required=False, help_text="Prepare everything but do not start.")
+
+
+@extend_schema_serializer(
+    component_name="StopRequest",
+    examples=[OpenApiExample("stop", value={"reason": StopReason.ADMIN_REQUEST}, request_only=True)],
+)
+class StopBody(StrictBody):
+    """Why the game is stopped."""
+
+    reason = StrictChoice(choices=StopReason.choices)

@@ -1,0 +1,12 @@
+"""Addresses under ``/api/v1/internal/`` that do something to a runtime or tell what was done."""
+
+from django.urls import path
+
+from operations.api.views import OperationListView, OperationView, StartView, StopView
+
+urlpatterns = [
+    path("runtimes/<str:game_id>/start", StartView.as_view(), name="runtime-start"),
+    path("runtimes/<str:game_id>/stop", StopView.as_view(), name="runtime-stop"),
+    path("runtimes/<str:game_id>/operations", OperationListView.as_view(), name="runtime-operations"),
+    path("operations/<str:operation_id>", OperationView.as_view(), name="operation"),
+]

@@ -1,0 +1,53 @@
+"""How gunicorn serves the web process: ``gunicorn -c python:rtmanager.gunicorn rtmanager.wsgi``.
+
+One process of many threads: a call that waits for its operation holds a thread and next to nothing else.
+"""
+
+import logging
+import os
+import socket
+from typing import Any
+
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
+
+
+def bind_addresses(internal_http_addr: str) -> list[str]:
+    """What to bind for an address of the settings; without a host, all of IPv4 and, where there is any, IPv6."""
+    host, _separator, port = internal_http_addr.rpartition(":")
+    if host:
+        return [internal_http_addr]
+    return [f"[::]:{port}"] if _has_dual_stack() else [f"0.0.0.0:{port}"]
+
+
+def _has_dual_stack() -> bool:
+    if not socket.has_dualstack_ipv6():
+        return False
+    # Kernels with IPv6 switched off still make the socket and refuse only to bind it.
+    try:
+        with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True):
+            return True
+    except OSError:
+        return False
+
+
+bind = bind_addresses(settings.RTMANAGER.internal_http_addr)
+worker_class = "gthread"
+workers = 1
+threads = settings.RTMANAGER.web_threads
+graceful_timeout = max(1, int(settings.RTMANAGER.shutdown_timeout.total_seconds()))
+keepalive = 5
+max_requests = 0
+proc_name = "rtmanager-web"
+# Our own middleware logs requests; no control socket and no pid file are left on the disk.
+accesslog = None
+control_socket_disable = True
+pidfile = None
+
+
+def on_starting(_server: Any) -> None:
+    """Send gunicorn's own lines through our handler: one format for the whole log."""
+    gunicorn_log = logging.getLogger("gunicorn.error")
+    gunicorn_log.handlers.clear()
+    gunicorn_log.propagate = True

@@ -1,0 +1,99 @@
+"""Every error as the contract's envelope, ``{"error": {"code", "message"}}``, and each code's HTTP status."""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+from runtimes.exceptions import ErrorCode, RuntimeManagerError
+
+log = structlog.get_logger(__name__)
+
+HTTP_STATUS: Mapping[str, HTTPStatus] = {
+    ErrorCode.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
+    ErrorCode.START_CONFIG_INVALID: HTTPStatus.BAD_REQUEST,
+    ErrorCode.IMAGE_REF_NOT_SEMVER: HTTPStatus.BAD_REQUEST,
+    ErrorCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorCode.CONFLICT: HTTPStatus.CONFLICT,
+    ErrorCode.SEMVER_PATCH_ONLY: HTTPStatus.CONFLICT,
+    ErrorCode.IMAGE_PULL_FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ErrorCode.CONTAINER_START_FAILED: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ErrorCode.SERVICE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.DOCKER_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ErrorCode.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ErrorCode.REPLAY_NO_OP: HTTPStatus.OK,
+}
+
+# Connection trouble, whatever statement met it; every other database error is a fault of ours.
+DATABASE_AWAY = (OperationalError, InterfaceError)
+
+Envelope = dict[str, dict[str, str]]
+
+
+class AccessCode(StrEnum):
+    """Codes of a refused caller. They belong to HTTP: no stream result ever carries them."""
+
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+
+
+def envelope(code: str, message: str) -> Envelope:
+    """The body of every answer that is not a success."""
+    return {"error": {"code": str(code), "message": message}}
+
+
+def error_response(code: str, message: str) -> Response:
+    """The answer to a call that failed with this code; an unknown code is a fault of ours."""
+    status = HTTP_STATUS.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return Response(envelope(code, message), status=status)
+
+
+def handle_exception(error: Exception, _context: Mapping[str, Any]) -> Response:
+    """DRF's EXCEPTION_HANDLER. Nothing passes it: what nobody foresaw is logged and told as ``internal_error``."""
+    if isinstance(error, RuntimeManagerError):
+        return error_response(error.code, error.message)
+    if isinstance(error, DATABASE_AWAY):
+        log.warning("database_found_unavailable", error=str(error).strip())
+        return error_response(ErrorCode.SERVICE_UNAVAILABLE, "the database cannot be reached; try again later")
+    if isinstance(error, Http404):
+        return error_response(ErrorCode.NOT_FOUND, "there is nothing at this address")
+    if isinstance(error, PermissionDenied | exceptions.PermissionDenied):
+        return Response(envelope(AccessCode.FORBIDDEN, str(error)), status=HTTPStatus.FORBIDDEN)
+    if isinstance(error, exceptions.APIException):
+        return _http_error(error)
+    log.error("request_failed_unexpectedly", exc_info=error)
+    return error_response(ErrorCode.INTERNAL_ERROR, "unexpected error; the log tells more under this request id")
+
+
+def _http_error(error: exceptions.APIException) -> Response:
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        challenge = getattr(error, "auth_header", "Bearer")
+        body = envelope(AccessCode.UNAUTHORIZED, str(error.detail))
+        return Response(body, status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": challenge})
+    message = "; ".join(_sentences(error.detail))
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return Response(envelope(ErrorCode.INVALID_REQUEST, message), status=HTTPStatus.METHOD_NOT_ALLOWED)
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        message = "send the body as Content-Type: application/json"
+    # The contract has one status for every malformed input, also where HTTP knows a finer one.
+    return error_response(ErrorCode.INVALID_REQUEST, message)
+
+
+def _sentences(detail: Any, where: str = "") -> Iterator[str]:
+    """Flatten DRF's nested error details into ``field: what is wrong``."""
+    if isinstance(detail, Mapping):
+        for field, inner in detail.items():
+            yield from _sentences(inner, "" if field == api_settings.NON_FIELD_ERRORS_KEY else str(field))
+    elif isinstance(detail, list | tuple):
+        for inner in detail:
+            yield from _sentences(inner, where)
+    else:
+        yield f"{where}: {detail}" if where else str(detail)

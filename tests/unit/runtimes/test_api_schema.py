@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
+
+from operations.api.records import EXAMPLE as OPERATION
+from runtimes.api.records import EXAMPLE as RUNTIME
+
+OPERATIONS = {
+    "internalHealthz": ("get", "/healthz"),
+    "internalReadyz": ("get", "/readyz"),
+    "internalListRuntimes": ("get", "/api/v1/internal/runtimes"),
+    "internalGetRuntime": ("get", "/api/v1/internal/runtimes/{game_id}"),
+    "internalStartRuntime": ("post", "/api/v1/internal/runtimes/{game_id}/start"),
+    "internalStopRuntime": ("post", "/api/v1/internal/runtimes/{game_id}/stop"),
+    "internalListOperations": ("get", "/api/v1/internal/runtimes/{game_id}/operations"),
+    "internalGetOperation": ("get", "/api/v1/internal/operations/{operation_id}"),
+}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return document
+
+
+def test_the_document_is_valid_and_raises_no_warning(tmp_path_factory: pytest.TempPathFactory) -> None:
+    target = tmp_path_factory.mktemp("schema") / "openapi.yaml"
+
+    call_command("spectacular", "--fail-on-warn", "--validate", "--file", str(target))
+
+    assert target.read_text().startswith("openapi: 3.")
+
+
+def test_every_endpoint_has_the_operation_id_of_the_contract(schema: dict[str, Any]) -> None:
+    found = {
+        operation["operationId"]: (method, path)
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    }
+
+    assert found == OPERATIONS
+
+
+@pytest.mark.parametrize(("component", "example"), [("RuntimeRecord", RUNTIME), ("Operation", OPERATION)])
+def test_every_field_of_a_record_is_always_present(
+    schema: dict[str, Any], component: str, example: dict[str, Any]
+) -> None:
+    described = schema["components"]["schemas"][component]
+
+    assert set(described["required"]) == set(described["properties"]) == set(example)
+
+
+def test_every_error_is_described_as_the_envelope(schema: dict[str, Any]) -> None:
+    bodies = {
+        response["content"]["application/json"]["schema"]["$ref"]
+        for methods in schema["paths"].values()
+        for operation in methods.values()
+        for status, response in operation["responses"].items()
+        if status >= "400"
+    }
+
+    assert bodies == {"#/components/schemas/Envelope", "#/components/schemas/NotReady"}
+
+
+def test_the_documentation_loads_nothing_from_elsewhere() -> None:
+    page = Client().get("/api/docs/").content.decode()
+
+    assert "swagger-ui" in page
+    assert "https://" not in page
+    assert "//cdn" not in page
