@@ -1,0 +1,269 @@
+"""The container port on a real Docker engine, 20.10 (API 1.41) or newer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import docker
+import requests
+import structlog
+import urllib3
+from django.conf import settings
+from docker.errors import APIError, DockerException, NotFound, StreamParseError
+
+from runtimes.containers.base import (
+    Container,
+    ContainerStartFailedError,
+    ContainersUnavailableError,
+    Image,
+    ImagePullFailedError,
+    NameTakenError,
+    NoSuchContainerError,
+)
+from runtimes.containers.payloads import container_from_inspect, container_from_list, create_request
+from runtimes.images import split_image_ref
+from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER, ContainerSpec
+
+log = structlog.get_logger(__name__)
+
+MINIMUM_API = (1, 41)
+MAX_CALL_SECONDS = 10.0
+PULL_SILENCE_SECONDS = 120.0
+PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none", "ingress"})
+
+_CONFLICT = 409
+# "Ask again", "too many requests", and what a proxy says for an engine that is away.
+_UNDECIDED_STATUSES = frozenset({408, _CONFLICT, 429, 502, 503, 504})
+# An engine that is shutting down, or lost its containerd, answers 500 as it does for a bad command.
+_UNDECIDED_WORDS = (
+    "code = unavailable", "context canceled", "context deadline exceeded", "transport is closing",
+    "ttrpc: closed", "containerd.sock",
+)  # fmt: skip
+# The last two: an answer of another shape than the API's tells nothing either.
+_NO_ANSWER = (
+    requests.RequestException, urllib3.exceptions.HTTPError, DockerException, StreamParseError, OSError,
+    KeyError, ValueError,
+)  # fmt: skip
+
+
+class _BoundedClient(docker.APIClient):
+    """The SDK asks for pulls without any time-out; here each wait for an answer, or for its next part, has one."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self.timeout
+        return super().send(request, **kwargs)
+
+
+class DockerContainers:
+    """Containers on the engine at ``docker_host``. Connects at the first call, and anew after the engine was away.
+
+    ``call_seconds`` bounds every call but pulls; a stop gets its grace on top.
+    """
+
+    def __init__(self, docker_host: str, *, call_seconds: float = MAX_CALL_SECONDS) -> None:
+        self._docker_host = docker_host
+        self._call_seconds = call_seconds
+        self._clients: dict[float, docker.APIClient] = {}
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        """For this installation. A call that hangs must end well within the lease that protects it."""
+        config = settings.RTMANAGER
+        return cls(config.docker_host, call_seconds=min(MAX_CALL_SECONDS, config.game_lease_ttl_seconds * 0.45))
+
+    def ping(self) -> None:
+        """Return when the engine answers."""
+        with self._asking("answer a ping") as client:
+            client.ping()
+
+    def network_exists(self, name: str) -> bool:
+        """Whether a user-defined network of exactly this name exists."""
+        if name in PREDEFINED_NETWORKS:
+            return False
+        with self._asking(f"find network {name}") as client:
+            # The engine's filter takes every name that contains this one.
+            return any(network["Name"] == name for network in client.networks(names=[name]))
+
+    def find(self, name_or_id: str) -> Container | None:
+        """Look at one container by its exact name or full id; None when a healthy engine has none."""
+        if not name_or_id:
+            return None
+        with self._asking(f"inspect container {name_or_id}") as client:
+            try:
+                container = container_from_inspect(client.inspect_container(name_or_id))
+            except NotFound:
+                return None
+        # The engine also takes the beginning of an id for the whole.
+        return container if name_or_id in {container.id, container.name} else None
+
+    def list_owned(self, stack: str) -> list[Container]:
+        """All containers, dead or alive, of this stack, by one call without inspections."""
+        owned = {"label": [f"{LABEL_OWNER}={OWNER}", f"{LABEL_STACK}={stack}"]}
+        with self._asking(f"list the containers of stack {stack}") as client:
+            return [container_from_list(raw) for raw in client.containers(all=True, filters=owned)]
+
+    def find_image(self, image_ref: str) -> Image | None:
+        """The local image, or None when the engine does not hold it."""
+        with self._asking(f"inspect image {image_ref}") as client:
+            try:
+                raw = client.inspect_image(image_ref)  # type: ignore[no-untyped-call]
+            except NotFound:
+                return None
+        return Image(id=raw["Id"], labels=(raw.get("Config") or {}).get("Labels") or {})
+
+    def pull(self, image_ref: str) -> None:
+        """Fetch the image; gives up when nothing moves for two minutes. Idempotent."""
+        repository, tag, digest = split_image_ref(image_ref)
+        with self._asking(f"pull image {image_ref}", seconds=PULL_SILENCE_SECONDS) as client:
+            try:
+                progress = client.pull(repository, tag=digest or tag or "latest", stream=True, decode=True)
+                failure = _pull_failure(progress)
+            except APIError as error:
+                # Of any status: the engine passes on what the registry answered, or that none did.
+                failure = _words(error)
+        if not failure and self.find_image(image_ref) is None:
+            failure = "the pull ended, but the engine does not hold the image"
+        if failure:
+            message = f"image {image_ref} could not be pulled: {failure}"
+            raise ImagePullFailedError(message)
+
+    def create(self, spec: ContainerSpec) -> str:
+        """Create, not start; returns the full id."""
+        with self._asking(f"create container {spec.name}") as client:
+            try:
+                answer = client.create_container_from_config(create_request(spec), spec.name)  # type: ignore[no-untyped-call]
+            except APIError as error:
+                if error.status_code == _CONFLICT:
+                    message = f"a container named {spec.name} exists already"
+                    raise NameTakenError(message) from error
+                _raise_if_refused(error, f"container {spec.name} could not be created")
+                raise
+        if answer.get("Warnings"):
+            log.warning("container_created_with_warnings", container_name=spec.name, warnings=answer["Warnings"])
+        return str(answer["Id"])
+
+    def start(self, container_id: str) -> None:
+        """Start by id. Idempotent."""
+        missing = None
+        with self._asking(f"start container {container_id}") as client:
+            try:
+                client.start(container_id)
+            except NotFound as error:
+                missing = error
+            except APIError as error:
+                _raise_if_refused(error, f"container {container_id} could not be started")
+                raise
+        if missing:
+            # A missing network is a 404 as well: only a look tells which of the two is gone.
+            if self.find(container_id) is None:
+                raise _gone(container_id) from missing
+            _raise_if_refused(missing, f"container {container_id} could not be started")
+
+    def wait_exit(self, container_id: str, timeout_seconds: float) -> bool:
+        """Wait up to the timeout for the container to stop running; True when it did (or is gone)."""
+        with self._asking(f"wait for container {container_id}") as client:
+            try:
+                # The SDK's hints know whole seconds only; what it hands the number to takes fractions.
+                client.wait(container_id, timeout=max(timeout_seconds, 0.001))  # type: ignore[arg-type]
+            except NotFound:
+                return True
+            except requests.RequestException as error:
+                if not _is_read_timeout(error):
+                    raise
+            else:
+                return True
+        # Silence may also be a hanging engine, which must not pass for a running container.
+        container = self.find(container_id)
+        return container is None or not container.is_alive
+
+    def stop(self, container_id: str, *, grace_seconds: int) -> None:
+        """SIGTERM, then SIGKILL after the grace. Idempotent."""
+        with self._asking(f"stop container {container_id}") as client:
+            try:
+                client.stop(container_id, timeout=grace_seconds)
+            except NotFound as error:
+                raise _gone(container_id) from error
+
+    def remove(self, container_id: str) -> None:
+        """Remove a container, killing it when alive, with its anonymous volumes. Idempotent."""
+        with self._asking(f"remove container {container_id}") as client:
+            try:
+                client.remove_container(container_id, force=True, v=True)
+            except NotFound:
+                return
+            except APIError as error:
+                if error.status_code != _CONFLICT or "in progress" not in _words(error):
+                    raise
+
+    def close(self) -> None:
+        """Drop the connections. The next call, if any, connects anew."""
+        while self._clients:
+            _, client = self._clients.popitem()
+            client.close()
+
+    @contextmanager
+    def _asking(self, what: str, *, seconds: float | None = None) -> Iterator[docker.APIClient]:
+        """A connected client; every error of the SDK that comes through here says that nothing is known."""
+        try:
+            yield self._client(seconds or self._call_seconds)
+        except APIError as error:
+            raise self._unavailable(what, _words(error)) from error
+        except _NO_ANSWER as error:
+            self.close()
+            raise self._unavailable(what, _root_cause(error)) from error
+
+    def _unavailable(self, what: str, reason: str) -> ContainersUnavailableError:
+        return ContainersUnavailableError(f"Docker at {self._docker_host} was asked to {what}: {reason}")
+
+    def _client(self, seconds: float) -> docker.APIClient:
+        if not self._clients:
+            self._clients[self._call_seconds] = self._connected()
+        if seconds not in self._clients:
+            version = self._clients[self._call_seconds].api_version
+            self._clients[seconds] = _BoundedClient(self._docker_host, version=version, timeout=seconds)  # type: ignore[arg-type]
+        return self._clients[seconds]
+
+    def _connected(self) -> docker.APIClient:
+        client = _BoundedClient(self._docker_host, version="auto", timeout=self._call_seconds)  # type: ignore[arg-type]
+        if tuple(int(part) for part in client.api_version.split(".")) < MINIMUM_API:
+            client.close()
+            floor = ".".join(str(part) for part in MINIMUM_API)
+            message = f"it speaks API {client.api_version}, but {floor} (Docker 20.10) or newer is needed; upgrade it"
+            raise DockerException(message)
+        return client
+
+
+def _pull_failure(progress: Iterator[dict[str, Any]]) -> str:
+    """The engine's words for what went wrong, or empty. Reads to the end: leaving early cancels the pull."""
+    failures = [str(entry["error"]) for entry in progress if "error" in entry]
+    return failures[-1] if failures else ""
+
+
+def _raise_if_refused(error: APIError, what_failed: str) -> None:
+    words = _words(error)
+    undecided = error.status_code in _UNDECIDED_STATUSES or any(each in words.lower() for each in _UNDECIDED_WORDS)
+    if not undecided:
+        message = f"{what_failed}: {words}"
+        raise ContainerStartFailedError(message) from error
+
+
+def _gone(container_id: str) -> NoSuchContainerError:
+    return NoSuchContainerError(f"container {container_id} does not exist")
+
+
+def _words(error: APIError) -> str:
+    return error.explanation or str(error)
+
+
+def _root_cause(error: BaseException) -> str:
+    """The words at the end of the chain: everything above only tells which layer passed it on."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return str(error) or type(error).__name__
+
+
+def _is_read_timeout(error: requests.RequestException) -> bool:
+    """Whether the answer did not come, or began and did not end: the SDK's HTTP library has a type for each."""
+    inner = error.args[0] if error.args else None
+    return isinstance(error, requests.ReadTimeout) or isinstance(inner, urllib3.exceptions.ReadTimeoutError)

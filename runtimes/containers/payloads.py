@@ -1,0 +1,104 @@
+"""The engine API's JSON, both ways: a specification to a create request, answers to our own types. Pure."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from runtimes.containers.base import Container, ContainerState
+from runtimes.specs import ContainerSpec
+
+# Soft and hard: explicit, because the inherited values differ from one engine release to the next. The hard one
+# is modest, because an engine without CAP_SYS_RESOURCE cannot grant more than it has, and starts would fail.
+_OPEN_FILES = (1024, 16384)
+_OOM_SCORE = 500
+_TMPFS = {"/tmp": "rw,noexec,nosuid,nodev,size=64m"}  # noqa: S108 (a path inside the container)
+_LOG_CONFIG = {
+    # Bounded, and never able to stall a game that writes faster than the disk.
+    "Type": "local",
+    "Config": {"max-size": "10m", "max-file": "3", "mode": "non-blocking", "max-buffer-size": "4m"},
+}
+
+
+def create_request(spec: ContainerSpec) -> dict[str, Any]:
+    """The body of the engine's create call."""
+    body: dict[str, Any] = {
+        "Image": spec.image_ref,
+        "Hostname": spec.name,
+        "Labels": dict(spec.labels),
+        "Env": [f"{name}={value}" for name, value in spec.environment.items()],
+        "StopTimeout": spec.stop_grace_seconds,
+        "HostConfig": _host_config(spec),
+        "NetworkingConfig": {"EndpointsConfig": {spec.network: {}}},
+    }
+    if spec.user:
+        body["User"] = spec.user
+    return body
+
+
+def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    soft, hard = _OPEN_FILES
+    return {
+        "NetworkMode": spec.network,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "Init": True,
+        "RestartPolicy": {"Name": "no"},
+        "Ulimits": [{"Name": "nofile", "Soft": soft, "Hard": hard}, {"Name": "core", "Soft": 0, "Hard": 0}],
+        "NanoCpus": round(spec.limits.cpu_quota * 1_000_000_000),
+        "Memory": spec.limits.memory_bytes,
+        # The sum of memory and swap: equal to the memory means no swap.
+        "MemorySwap": spec.limits.memory_bytes,
+        "PidsLimit": spec.limits.pids_limit,
+        # Under memory pressure a game dies before the services of the host.
+        "OomScoreAdj": _OOM_SCORE,
+        "LogConfig": _LOG_CONFIG,
+        # A mount, not a bind: the engine must refuse a missing source instead of creating it.
+        "Mounts": [{"Type": "bind", "Source": spec.state_path, "Target": spec.state_mount_path}],
+        "ReadonlyRootfs": spec.read_only,
+        "Tmpfs": _TMPFS if spec.read_only else {},
+    }
+
+
+def container_from_inspect(raw: Mapping[str, Any]) -> Container:
+    """One inspected container, everything filled in."""
+    state = raw["State"]
+    return Container(
+        id=raw["Id"],
+        name=raw["Name"].removeprefix("/"),
+        state=ContainerState(state["Status"]),
+        image_id=raw.get("Image", ""),
+        labels=raw["Config"].get("Labels") or {},
+        exit_code=state.get("ExitCode", 0),
+        oom_killed=state.get("OOMKilled", False),
+        health=_health(state),
+        restart_count=raw.get("RestartCount", 0),
+        started_at=parse_engine_time(state.get("StartedAt", "")),
+        finished_at=parse_engine_time(state.get("FinishedAt", "")),
+    )
+
+
+def container_from_list(raw: Mapping[str, Any]) -> Container:
+    """One entry of the engine's list, which knows less than an inspection."""
+    # Links add names of the form /other/alias; the container's own is the one without a second slash.
+    names = [name.removeprefix("/") for name in raw.get("Names") or []]
+    return Container(
+        id=raw["Id"],
+        name=next((name for name in names if "/" not in name), ""),
+        state=ContainerState(raw["State"]),
+        image_id=raw.get("ImageID", ""),
+        labels=raw.get("Labels") or {},
+    )
+
+
+def parse_engine_time(text: str) -> datetime | None:
+    """An RFC 3339 time with up to nanoseconds, in UTC, cut to microseconds; None for empty and for year one."""
+    if not text:
+        return None
+    moment = datetime.fromisoformat(text)
+    # The engine's way to say "never".
+    return None if moment.year == 1 else moment.astimezone(UTC)
+
+
+def _health(state: Mapping[str, Any]) -> str:
+    status = (state.get("Health") or {}).get("Status", "")
+    return "" if status == "none" else str(status)
