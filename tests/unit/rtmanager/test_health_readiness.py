@@ -68,7 +68,11 @@ def test_however_often_it_is_asked_only_one_look_is_under_way(hang: Callable[[],
 
 def test_after_an_answer_the_next_question_looks_again() -> None:
     later_answers = [fine, redis_is_away]
-    readiness = Readiness({"redis": lambda: later_answers.pop()()}, timeout_seconds=5)
+
+    def look() -> None:
+        later_answers.pop()()
+
+    readiness = Readiness({"redis": look}, timeout_seconds=5)
 
     assert [readiness.reasons(), readiness.reasons()] == [{"redis": "Redis refuses the connection"}, {"redis": ""}]
 

@@ -1,0 +1,172 @@
+"""The pages operators look at, on a real database."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from operations.models import Operation, OutboxEvent
+from runtimes.models import HealthSnapshot, Runtime
+
+AT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+LISTS = [
+    "admin:runtimes_runtime_changelist",
+    "admin:operations_operation_changelist",
+    "admin:operations_outboxevent_changelist",
+]
+
+
+@pytest.fixture
+def admin(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("op"))
+    return client
+
+
+def add_game(number: int) -> Operation:
+    runtime = Runtime.objects.create(
+        game_id=f"g-{number}",
+        status="running",
+        current_container_id=f"{number:064x}"[::-1],
+        current_image_ref="e:1",
+        started_at=AT,
+        last_op_at=AT,
+        created_at=AT,
+    )
+    HealthSnapshot.objects.create(
+        runtime=runtime, container_id="c", event_type="container_exited", details={"exit_code": 3}, occurred_at=AT
+    )
+    OutboxEvent.objects.create(
+        topic="job_results", dedupe_key=f"d-{number}", game_id=runtime.game_id, fields={"outcome": "success"}
+    )
+    return Operation.objects.create(
+        game_id=runtime.game_id,
+        op_kind="start",
+        op_source="lobby_stream",
+        source_ref=f"17000000000{number}-0",
+        job_key=f"k-{number}",
+        state="finished",
+        outcome="failure",
+        error_code="image_pull_failed",
+        steps=[{"name": "pull_image", "started_at": "2026-11-21T08:30:00Z", "duration_ms": 11, "error": "<none>"}],
+        started_at=AT,
+        finished_at=AT + timedelta(seconds=1.5),
+    )
+
+
+def found(admin: Client, page: str, query: str) -> int:
+    context = admin.get(reverse(page), {"q": query}).context
+    return len(context["cl"].result_list)
+
+
+@pytest.mark.parametrize("page", LISTS)
+def test_a_list_takes_the_same_queries_however_long_it_is(admin: Client, page: str) -> None:
+    counts = []
+    for numbers in (range(1, 3), range(3, 40)):
+        for number in numbers:
+            add_game(number)
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert admin.get(reverse(page)).status_code == 200
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("model", ["runtimes_runtime", "operations_operation", "operations_outboxevent"])
+def test_nothing_can_be_added_changed_or_deleted(admin: Client, model: str) -> None:
+    operation = add_game(1)
+    key = {"runtimes_runtime": "g-1", "operations_operation": operation.pk}.get(model, OutboxEvent.objects.get().pk)
+
+    statuses = [
+        admin.get(reverse(f"admin:{model}_add")).status_code,
+        admin.post(reverse(f"admin:{model}_change", args=[key]), {}).status_code,
+        admin.post(reverse(f"admin:{model}_delete", args=[key]), {"post": "yes"}).status_code,
+        admin.get(reverse(f"admin:{model}_change", args=[key])).status_code,
+    ]
+
+    assert statuses == [403, 403, 403, 200]
+
+
+@pytest.mark.parametrize(("query", "hits"), [("g-2", 1), ("g-", 3), ("2000", 1), ("G-2", 0), ("-2", 0)])
+def test_runtimes_are_found_by_the_beginning_of_game_or_container_id(admin: Client, query: str, hits: int) -> None:
+    for number in (1, 2, 3):
+        add_game(number)
+
+    assert found(admin, "admin:runtimes_runtime_changelist", query) == hits
+
+
+@pytest.mark.parametrize(("query", "hits"), [("g-2", 1), ("170000000002-0", 1), ("g-", 0), ("no such thing", 0)])
+def test_operations_are_found_by_game_and_source_reference(admin: Client, query: str, hits: int) -> None:
+    for number in (1, 2, 3):
+        add_game(number)
+
+    assert found(admin, "admin:operations_operation_changelist", query) == hits
+
+
+def test_an_operation_is_found_by_its_id(admin: Client) -> None:
+    operation = add_game(1)
+    add_game(2)
+
+    assert found(admin, "admin:operations_operation_changelist", str(operation.pk)) == 1
+
+
+@pytest.mark.parametrize("query", ["9" * 40, "-1", "1.5", "\x00", "ä"])
+def test_no_search_term_breaks_a_list(admin: Client, query: str) -> None:
+    assert [admin.get(reverse(page), {"q": query}).status_code for page in LISTS] == [200, 200, 200]
+
+
+def test_an_operation_page_shows_its_steps_and_links_its_game(admin: Client) -> None:
+    operation = add_game(1)
+
+    page = admin.get(reverse("admin:operations_operation_change", args=[operation.pk])).content.decode()
+
+    assert "<td>pull_image</td><td>2026-11-21T08:30:00Z</td><td>11</td><td>&lt;none&gt;</td>" in page
+    assert f'href="{reverse("admin:runtimes_runtime_change", args=["g-1"])}"' in page
+    assert "1.500 s" in page
+
+
+def test_a_runtime_page_shows_its_health_and_links_its_operations(admin: Client) -> None:
+    add_game(1)
+
+    page = admin.get(reverse("admin:runtimes_runtime_change", args=["g-1"])).content.decode()
+
+    address = reverse("admin:operations_operation_changelist")
+    assert "container_exited" in page
+    assert f'href="{address}?game_id__exact=g-1"' in page
+    assert admin.get(f"{address}?game_id__exact=g-1").status_code == 200
+
+
+def test_the_filters_and_the_calendar_of_the_log_work(admin: Client) -> None:
+    add_game(1)
+    today = Operation.objects.get().accepted_at
+
+    response = admin.get(
+        reverse("admin:operations_operation_changelist"),
+        {
+            "state__exact": "finished", "outcome__exact": "failure", "op_kind__exact": "start",
+            "op_source__exact": "lobby_stream", "accepted_at__year": str(today.year), "accepted_at__month": str(today.month),
+        },
+    )  # fmt: skip
+
+    assert len(response.context["cl"].result_list) == 1
+
+
+def test_a_visitor_is_sent_to_the_login_page(client: Client) -> None:
+    response = client.get(reverse("admin:index"))
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/login/?next=/admin/")
+
+
+def test_the_admin_keeps_its_guard_against_forged_requests() -> None:
+    guarded = Client(enforce_csrf_checks=True)
+
+    assert guarded.post("/admin/login/", {"username": "op", "password": "x"}).status_code == 403
+
+
+def test_the_site_carries_the_name_of_the_product(admin: Client) -> None:
+    assert "Runtime Manager" in admin.get(reverse("admin:index")).content.decode()
