@@ -3,12 +3,12 @@
 One process of many threads: a call that waits for its operation holds a thread and next to nothing else.
 """
 
-import logging
 import os
 import socket
 from typing import Any
 
 from django.conf import settings
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
 
@@ -19,6 +19,16 @@ def bind_addresses(internal_http_addr: str) -> list[str]:
     if host:
         return [internal_http_addr]
     return [f"[::]:{port}"] if _has_dual_stack() else [f"0.0.0.0:{port}"]
+
+
+class StructuredLogger(Logger):  # type: ignore[misc]
+    """Sends gunicorn's own lines through our handler: one format for the whole log."""
+
+    def setup(self, cfg: Any) -> None:
+        """Undo what gunicorn sets up for itself; also called on a reload."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 def _has_dual_stack() -> bool:
@@ -40,14 +50,8 @@ graceful_timeout = max(1, int(settings.RTMANAGER.shutdown_timeout.total_seconds(
 keepalive = 5
 max_requests = 0
 proc_name = "rtmanager-web"
+logger_class = StructuredLogger
 # Our own middleware logs requests; no control socket and no pid file are left on the disk.
 accesslog = None
 control_socket_disable = True
 pidfile = None
-
-
-def on_starting(_server: Any) -> None:
-    """Send gunicorn's own lines through our handler: one format for the whole log."""
-    gunicorn_log = logging.getLogger("gunicorn.error")
-    gunicorn_log.handlers.clear()
-    gunicorn_log.propagate = True

@@ -143,15 +143,12 @@ def test_a_runtime_page_shows_its_health_and_links_its_operations(admin: Client)
 
 def test_the_filters_and_the_calendar_of_the_log_work(admin: Client) -> None:
     add_game(1)
-    today = Operation.objects.get().accepted_at
+    accepted_at = Operation.objects.get().accepted_at
+    filters = {"state": "finished", "outcome": "failure", "op_kind": "start", "op_source": "lobby_stream"}
+    month = {"accepted_at__year": str(accepted_at.year), "accepted_at__month": str(accepted_at.month)}
 
-    response = admin.get(
-        reverse("admin:operations_operation_changelist"),
-        {
-            "state__exact": "finished", "outcome__exact": "failure", "op_kind__exact": "start",
-            "op_source__exact": "lobby_stream", "accepted_at__year": str(today.year), "accepted_at__month": str(today.month),
-        },
-    )  # fmt: skip
+    query = {f"{field}__exact": value for field, value in filters.items()} | month
+    response = admin.get(reverse("admin:operations_operation_changelist"), query)
 
     assert len(response.context["cl"].result_list) == 1
 

@@ -2,8 +2,10 @@ import json
 
 import pytest
 from django.db import IntegrityError, InterfaceError, OperationalError
-from django.test import Client
+from django.test import Client, RequestFactory
+from pytest_django import Settings
 
+from rtmanager.api.errors import server_error
 from runtimes.api.errors import HTTP_STATUS, error_response, handle_exception
 from runtimes.exceptions import ConflictError, ErrorCode
 from tests.conftest import RtmSettings
@@ -130,6 +132,27 @@ def test_whatever_a_caller_accepts_it_gets_json(client: Client) -> None:
     response = client.get("/healthz", headers={"Accept": "text/html"})
 
     assert (response.status_code, response["Content-Type"]) == (200, JSON)
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"), [("/api/v1/internal/runtimes", JSON), ("/admin/", "text/html; charset=utf-8")]
+)
+def test_a_failure_outside_the_views_is_told_to_programs_in_the_envelope_and_to_people_as_a_page(
+    path: str, content_type: str
+) -> None:
+    response = server_error(RequestFactory().get(path))
+
+    assert (response.status_code, response["Content-Type"]) == (500, content_type)
+    assert (b'"internal_error"' in response.content) == (content_type == JSON)
+
+
+def test_a_host_that_is_not_ours_is_refused_in_the_envelope(client: Client, settings: Settings) -> None:
+    settings.ALLOWED_HOSTS = ["rtm.example"]
+
+    response = client.get("/healthz", headers={"Host": "evil.example"})
+
+    assert (response.status_code, response["Content-Type"]) == (400, JSON)
+    assert response.json()["error"]["code"] == "invalid_request"
 
 
 def test_an_unknown_page_of_the_admin_stays_a_page(client: Client) -> None:
