@@ -66,7 +66,7 @@ class FakeEngine:
             self.image_of: dict[str, FakeImage] = {}
             self.calls: Counter[str] = Counter()
             self._is_away = False
-            self._failures: dict[tuple[str, str], list[Exception]] = defaultdict(list)
+            self._failures: dict[tuple[str, str], list[BaseException]] = defaultdict(list)
 
     def go_away(self) -> None:
         """From now on every call raises ContainersUnavailableError and has no effect."""
@@ -76,11 +76,11 @@ class FakeEngine:
         """Answer again, with everything as it was."""
         self._is_away = False
 
-    def fail_before(self, method: str, error: Exception) -> None:
+    def fail_before(self, method: str, error: BaseException) -> None:
         """Let the next call of this method of the port raise the error instead of having its effect."""
         self._failures["before", method].append(error)
 
-    def fail_after(self, method: str, error: Exception) -> None:
+    def fail_after(self, method: str, error: BaseException) -> None:
         """Let the next successful call of this method raise the error after its effect, like a lost answer."""
         self._failures["after", method].append(error)
 

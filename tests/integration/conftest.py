@@ -1,0 +1,48 @@
+"""Integration tests run our code in this process on a real PostgreSQL and Redis, emptied between tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from pytest_django import Settings
+
+from rtmanager.databases import django_database
+from runtimes.containers.fake import shared_engine
+from tests.conftest import RtmSettings
+from tests.integration.rigs import NETWORK, Rig, healthy_images
+from tests.servers.databases import PostgresServer
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test here a database whose transactions are real: commits, locks and constraints are the point."""
+    for item in items:
+        if item.path.is_relative_to(_HERE) and item.get_closest_marker("django_db") is None:
+            item.add_marker(pytest.mark.django_db(transaction=True))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres_server: PostgresServer) -> None:
+    """Point Django at the container; pytest-django then makes and migrates its test database once."""
+    # In place: the connections of all threads share this dictionary.
+    connections["default"].settings_dict.update(django_database(postgres_server.url("postgres")))
+
+
+@pytest.fixture(autouse=True)
+def _real_servers(rtm_settings: RtmSettings, redis_url: str) -> None:
+    rtm_settings(redis_url=redis_url, redis_master_addr="", celery_broker_url="")
+
+
+@pytest.fixture
+def rig(rtm_settings: RtmSettings, settings: Settings, tmp_path: Path) -> Iterator[Rig]:
+    """Operations against an engine in memory; no hint reaches a worker, the test moves them by hand."""
+    rtm_settings(game_state_root=str(tmp_path / "games"), docker_network=NETWORK)
+    settings.RTM_CONTAINERS = "runtimes.containers.fake.FakeContainers"
+    settings.RTM_HINTS = "operations.dispatch.NoHints"
+    shared_engine.reset()
+    shared_engine.networks.add(NETWORK)
+    shared_engine.images.update(healthy_images())
+    yield Rig(engine=shared_engine, state_root=tmp_path / "games")
+    shared_engine.reset()

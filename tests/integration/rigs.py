@@ -1,0 +1,104 @@
+"""What the integration tests of operations share: a game engine in memory, and workers that are moved by hand."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from django.db.models.functions import Now
+
+from operations import runner
+from operations.intake import OperationRequest, accept
+from operations.models import Operation, OutboxEvent
+from operations.states import OpKind, OpSource, OpState, Topic
+from runtimes.containers.base import Container
+from runtimes.containers.fake import FakeEngine, FakeImage
+from runtimes.specs import container_name
+
+IMAGE = "galaxy-engine:1.0.0"
+OTHER_IMAGE = "galaxy-engine:1.0.1"
+NETWORK = "galaxy-net"
+
+
+@dataclass
+class Rig:
+    """One installation in this process: the database is real, Docker is in memory, nobody works unless told to."""
+
+    engine: FakeEngine
+    state_root: Path
+    _numbers: Any = field(default_factory=lambda: count(1))
+
+    def ask(
+        self, op_kind: OpKind, game_id: str = "g1", *, source: OpSource = OpSource.LOBBY_STREAM, **arguments: Any
+    ) -> Operation:
+        """Record a request as its source would."""
+        number = next(self._numbers)
+        request = OperationRequest(
+            game_id=game_id,
+            op_kind=op_kind,
+            op_source=source,
+            job_key=f"test:{number}",
+            source_ref=f"{number}-0",
+            arguments=arguments,
+        )
+        return accept([request])[0]
+
+    def ask_start(self, game_id: str = "g1", *, image_ref: str = IMAGE, **more: Any) -> Operation:
+        """Ask for a start."""
+        return self.ask(OpKind.START, game_id, image_ref=image_ref, **more)
+
+    def ask_stop(self, game_id: str = "g1", **more: Any) -> Operation:
+        """Ask for a stop."""
+        return self.ask(OpKind.STOP, game_id, reason="cancelled", **more)
+
+    def do(self, operation: Operation) -> Operation:
+        """Let a worker look at the operation; returns its row afterwards."""
+        runner.run(operation.pk)
+        operation.refresh_from_db()
+        return operation
+
+    def start(self, game_id: str = "g1", *, image_ref: str = IMAGE, **more: Any) -> Operation:
+        """Ask for a start and let a worker do it."""
+        return self.do(self.ask_start(game_id, image_ref=image_ref, **more))
+
+    def stop(self, game_id: str = "g1", **more: Any) -> Operation:
+        """Ask for a stop and let a worker do it."""
+        return self.do(self.ask_stop(game_id, **more))
+
+    def container(self, game_id: str = "g1") -> Container | None:
+        """What the engine holds under the game's name."""
+        named = [one for one in self.engine.containers.values() if one.name == container_name(game_id)]
+        return named[0] if named else None
+
+
+def published(topic: Topic) -> list[dict[str, str]]:
+    """What is queued for a stream, oldest first."""
+    return list(OutboxEvent.objects.filter(topic=topic).order_by("id").values_list("fields", flat=True))
+
+
+def results() -> list[dict[str, str]]:
+    """The job results queued so far."""
+    return published(Topic.JOB_RESULTS)
+
+
+def health_events() -> list[str]:
+    """The types of the health events queued so far."""
+    return [one["event_type"] for one in published(Topic.HEALTH_EVENTS)]
+
+
+def expire_lease(operation: Operation) -> None:
+    """Let time pass until the claimer is presumed dead."""
+    Operation.objects.filter(pk=operation.pk, state=OpState.RUNNING).update(lease_until=Now() - timedelta(seconds=1))
+
+
+def end_backoff(operation: Operation) -> None:
+    """Let time pass until a deferred operation is due again."""
+    Operation.objects.filter(pk=operation.pk).update(
+        not_before=Now() - timedelta(seconds=1), hinted_at=Now() - timedelta(seconds=2)
+    )
+
+
+def healthy_images() -> dict[str, FakeImage]:
+    """Two versions of an engine that stays up."""
+    return {IMAGE: FakeImage(), OTHER_IMAGE: FakeImage()}

@@ -1,0 +1,114 @@
+"""A worker that was frozen past its lease must neither touch Docker nor write nor speak."""
+
+import pytest
+from django.utils import timezone
+
+from operations import actions, claims, finishing, runner
+from operations.attempts import Attempt, Result
+from operations.claims import Claim
+from operations.exceptions import LeaseLostError
+from operations.models import Operation, OutboxEvent
+from runtimes.containers.fake import FakeContainers
+from runtimes.exceptions import RuntimeManagerError, StaleRuntimeError
+from runtimes.models import Runtime
+from runtimes.policy import current_policy
+from runtimes.states import RuntimeStatus
+from tests.integration.rigs import Rig, expire_lease
+
+
+def overtaken(rig: Rig) -> Claim:
+    """A claim whose operation another worker has taken over and finished."""
+    operation = rig.ask_start()
+    zombie = claims.claim(operation.pk, claimed_by="zombie")
+    assert zombie is not None
+    expire_lease(operation)
+    runner.run(operation.pk)
+    return zombie
+
+
+def everything() -> tuple[object, ...]:
+    return (list(Operation.objects.values()), list(Runtime.objects.values()), list(OutboxEvent.objects.values()))
+
+
+def test_it_cannot_begin_another_change_in_docker(rig: Rig) -> None:
+    zombie = overtaken(rig)
+    attempt = Attempt(zombie, runtime=None, containers=FakeContainers(), policy=current_policy())
+    touched = False
+
+    with pytest.raises(LeaseLostError), attempt.mutation("remove"):
+        touched = True
+
+    assert not touched
+
+
+def test_its_success_is_not_written(rig: Rig) -> None:
+    zombie = overtaken(rig)
+    before = everything()
+
+    with pytest.raises(LeaseLostError):
+        finishing.succeed(zombie, Result(container_id="zombie"), runtime=None, steps=[])
+
+    assert everything() == before
+
+
+def test_its_failure_is_not_written(rig: Rig) -> None:
+    zombie = overtaken(rig)
+    before = everything()
+
+    with pytest.raises(LeaseLostError):
+        finishing.fail(zombie, RuntimeManagerError("too late"), steps=[])
+
+    assert everything() == before
+
+
+def test_a_record_written_under_a_higher_fence_is_not_overwritten(rig: Rig) -> None:
+    operation = rig.start()
+    runtime = Runtime.objects.get()
+    assert operation.fence is not None
+
+    with pytest.raises(StaleRuntimeError):
+        runtime.move_to(RuntimeStatus.STOPPED, fence=operation.fence - 1, at=timezone.now(), stopped_at=timezone.now())
+
+    assert Runtime.objects.get().status == RuntimeStatus.RUNNING
+
+
+def test_a_stale_record_takes_the_whole_finish_back(rig: Rig) -> None:
+    rig.start()
+    runtime = Runtime.objects.get()
+    stop = claims.claim(rig.ask_stop().pk, claimed_by="slow")
+    assert stop is not None
+    Runtime.objects.update(fence=stop.fence + 1)
+    before = everything()
+
+    with pytest.raises(StaleRuntimeError):
+        finishing.succeed(
+            stop,
+            Result(status=RuntimeStatus.STOPPED, changes={"stopped_at": timezone.now()}),
+            runtime=runtime,
+            steps=[],
+        )
+
+    assert everything() == before
+
+
+def test_the_runner_leaves_silently_when_it_is_overtaken_in_the_middle(rig: Rig) -> None:
+    operation = rig.ask_start()
+
+    class Overtaken(FakeContainers):
+        """A worker that freezes right before its create, long enough for another one to do the whole job."""
+
+        def network_exists(self, name: str) -> bool:
+            expire_lease(operation)
+            another = claims.claim(operation.pk, claimed_by="another")
+            assert another is not None
+            return super().network_exists(name)
+
+    claim = claims.claim(operation.pk, claimed_by="slow")
+    assert claim is not None
+    attempt = Attempt(claim, runtime=None, containers=Overtaken(), policy=current_policy())
+
+    with pytest.raises(LeaseLostError):
+        actions.start(attempt)
+
+    assert rig.engine.containers == {}
+    assert OutboxEvent.objects.count() == 0
