@@ -4,7 +4,9 @@ One process of many threads: a call that waits for its operation holds a thread 
 """
 
 import os
+import signal
 import socket
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -55,3 +57,17 @@ logger_class = StructuredLogger
 accesslog = None
 control_socket_disable = True
 pidfile = None
+
+
+def post_worker_init(_worker: Any) -> None:
+    """On SIGTERM, answer the calls that wait before the time for a graceful end is over, then end as gunicorn does."""
+    from operations.api.waiting import stop_waiting  # noqa: PLC0415 - Django is set up only now
+
+    end_worker = signal.getsignal(signal.SIGTERM)
+
+    def on_term(number: int, frame: FrameType | None) -> None:
+        stop_waiting()
+        if callable(end_worker):
+            end_worker(number, frame)
+
+    signal.signal(signal.SIGTERM, on_term)

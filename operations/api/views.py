@@ -15,9 +15,10 @@ from rest_framework.response import Response
 from operations.api.answers import answer, answer_accepted
 from operations.api.bodies import StartBody, StopBody
 from operations.api.records import EXAMPLE_RUNNING, OperationListSerializer, OperationSerializer
+from operations.api.waiting import wait
 from operations.intake import OperationRequest, accept_unless_busy
 from operations.models import Operation
-from operations.replies import replies, wait_until_finished
+from operations.replies import replies
 from operations.states import OpKind, OpSource
 from runtimes.api.base import ContractView
 from runtimes.api.callers import Caller
@@ -182,7 +183,7 @@ class OperationView(ContractView):
 
 def _wait_and_answer(operation: Operation) -> Response:
     try:
-        return answer(wait_until_finished(operation, timeout_seconds=settings.RTMANAGER.rest_wait_seconds))
+        return answer(wait(operation, timeout_seconds=settings.RTMANAGER.rest_wait_seconds))
     except (*DATABASE_AWAY, ServiceUnavailableError) as error:
         # It is on record and will be done: 503, which means "nothing done", would be a lie.
         log.warning("operation_wait_interrupted", operation_id=operation.pk, error=str(error).strip())

@@ -10,6 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from operations import runner
+from operations.api.waiting import resume_waiting, stop_waiting
 from operations.models import Operation
 from operations.states import OpKind
 from runtimes.api.records import EXAMPLE as RUNTIME_EXAMPLE
@@ -156,6 +157,18 @@ def test_a_wait_that_outlasts_its_limit_is_answered_with_the_open_operation(clie
     assert int(response["Retry-After"]) > 0
     assert response.json()["state"] == "accepted"
     assert response.json() == client.get(response["Location"]).json()
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_process_that_ends_answers_the_calls_that_wait(client: Client, rtm_settings: RtmSettings) -> None:
+    rtm_settings(rest_wait_seconds=3600.0)
+    stop_waiting()
+    try:
+        response = start(client)
+    finally:
+        resume_waiting()
+
+    assert (response.status_code, response.json()["state"]) == (202, "accepted")
 
 
 @pytest.mark.usefixtures("no_worker")
