@@ -20,7 +20,7 @@ class Timeline:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Record the block as one step; an exception is noted by its text and goes on."""
-        entry: dict[str, Any] = {"name": name, "started_at": _rfc3339(), "duration_ms": None, "error": None}
+        entry: dict[str, Any] = {"name": name, "started_at": _rfc3339(), "duration_ms": None, "error": ""}
         self.steps = [*self.steps, entry][-MAX_STEPS:]
         began = time.monotonic()
         try:
@@ -29,7 +29,7 @@ class Timeline:
             entry["error"] = str(error)
             raise
         finally:
-            entry["duration_ms"] = round((time.monotonic() - began) * 1000, 1)
+            entry["duration_ms"] = round((time.monotonic() - began) * 1000)
 
 
 def _rfc3339() -> str:

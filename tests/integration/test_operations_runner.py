@@ -72,7 +72,7 @@ class TestStart:
 
         names = [step["name"] for step in operation.steps]
         assert names == ["observe", "validate", "prepare_state", "inspect_image", "create", "start", "settle"]
-        assert all(step["duration_ms"] >= 0 and step["error"] is None for step in operation.steps)
+        assert all(step["duration_ms"] >= 0 and step["error"] == "" for step in operation.steps)
 
     def test_the_same_start_again_is_a_replay(self, rig: Rig) -> None:
         rig.start()
