@@ -8,6 +8,15 @@ import structlog
 from structlog.types import Processor
 
 
+# Libraries that speak only when something is wrong.
+_CHATTY = ("urllib3", "docker", "celery.app.trace", "celery.worker.strategy", "kombu", "amqp")
+
+
+def only_with_traceback(record: logging.LogRecord) -> bool:
+    """Django repeats every 4xx and 5xx that our own request log has told already; a traceback is news."""
+    return record.exc_info is not None
+
+
 def configure_logging(*, level: str, log_format: str) -> None:
     """Send everything, ours and the libraries', to standard error as JSON lines or, for people, as text."""
     shared: Sequence[Processor] = [
@@ -42,12 +51,12 @@ def configure_logging(*, level: str, log_format: str) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"structured": formatter},
+            "filters": {"only_with_traceback": {"()": lambda: only_with_traceback}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {
-                # Chatty libraries speak only when something is wrong.
-                name: {"level": "WARNING"}
-                for name in ("urllib3", "docker", "celery.app.trace", "celery.worker.strategy", "kombu", "amqp")
+                "django.request": {"filters": ["only_with_traceback"]},
+                **{name: {"level": "WARNING"} for name in _CHATTY},
             },
         }
     )

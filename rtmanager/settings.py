@@ -2,13 +2,10 @@
 
 import secrets
 import sys
-from pathlib import Path
 
 from rtmanager.config import BadSettingsError, load_config
 from rtmanager.databases import django_database, result_backend_url
 from rtmanager.logs import configure_logging
-
-BASE_DIR = Path(__file__).resolve().parent.parent
 
 try:
     RTMANAGER = load_config()

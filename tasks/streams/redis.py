@@ -208,7 +208,7 @@ class RedisReplies:
 
     @staticmethod
     def _key(operation_id: int) -> str:
-        return f"rtm:reply:{operation_id}"
+        return f"rtm:{settings.RTMANAGER.stack}:reply:{operation_id}"
 
     @classmethod
     def _client(cls) -> redis.Redis:
