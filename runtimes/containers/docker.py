@@ -63,7 +63,7 @@ class DockerContainers:
 
     def __init__(self, docker_host: str, *, call_seconds: float = MAX_CALL_SECONDS) -> None:
         self._docker_host = docker_host
-        self._call_seconds = call_seconds
+        self.call_seconds = call_seconds
         self._clients: dict[float, docker.APIClient] = {}
 
     @classmethod
@@ -206,7 +206,7 @@ class DockerContainers:
     def _asking(self, what: str, *, seconds: float | None = None) -> Iterator[docker.APIClient]:
         """A connected client; every error of the SDK that comes through here says that nothing is known."""
         try:
-            yield self._client(seconds or self._call_seconds)
+            yield self._client(seconds or self.call_seconds)
         except APIError as error:
             raise self._unavailable(what, _words(error)) from error
         except _NO_ANSWER as error:
@@ -218,14 +218,14 @@ class DockerContainers:
 
     def _client(self, seconds: float) -> docker.APIClient:
         if not self._clients:
-            self._clients[self._call_seconds] = self._connected()
+            self._clients[self.call_seconds] = self._connected()
         if seconds not in self._clients:
-            version = self._clients[self._call_seconds].api_version
+            version = self._clients[self.call_seconds].api_version
             self._clients[seconds] = _BoundedClient(self._docker_host, version=version, timeout=seconds)  # type: ignore[arg-type]
         return self._clients[seconds]
 
     def _connected(self) -> docker.APIClient:
-        client = _BoundedClient(self._docker_host, version="auto", timeout=self._call_seconds)  # type: ignore[arg-type]
+        client = _BoundedClient(self._docker_host, version="auto", timeout=self.call_seconds)  # type: ignore[arg-type]
         if tuple(int(part) for part in client.api_version.split(".")) < MINIMUM_API:
             client.close()
             floor = ".".join(str(part) for part in MINIMUM_API)
@@ -258,7 +258,7 @@ def _words(error: APIError) -> str:
 
 def _root_cause(error: BaseException) -> str:
     """The words at the end of the chain: everything above only tells which layer passed it on."""
-    while cause := error.__cause__ or error.__context__:
+    while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = cause
     return str(error) or type(error).__name__
 

@@ -1,0 +1,33 @@
+"""The laboratories as fixtures: each contract test runs on the fake engine and on a real Docker."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.contract.labs import DERIVED, Lab, derive_image, docker_lab, fake_lab
+from tests.servers.playground import Playground
+
+
+@pytest.fixture(scope="session")
+def image_refs(docker_client: docker.DockerClient, engine_image: str, crashing_image: str) -> Mapping[str, str]:
+    """Behaviour → reference of the image that has it."""
+    derived = {name: derive_image(docker_client, engine_image, name=name) for name in DERIVED}
+    return {"healthy": engine_image, "crashing": crashing_image, **derived}
+
+
+@pytest.fixture
+def real_lab(playground: Playground, image_refs: Mapping[str, str], docker_host: str) -> Iterator[Lab]:
+    lab = docker_lab(playground, image_refs, docker_host=docker_host)
+    yield lab
+    lab.containers.close()
+
+
+@pytest.fixture(params=["fake", "docker"])
+def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
+    if request.param == "fake":
+        return fake_lab(tmp_path)
+    # Asked for by name, so that the fake side runs where there is no Docker.
+    real: Lab = request.getfixturevalue("real_lab")
+    return real
