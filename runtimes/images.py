@@ -14,7 +14,7 @@ _PATH_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"(?:{_DOMAIN}/)?{_PATH_PART}(?:/{_PATH_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DIGEST = re.compile(r"sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}")
-_IMAGE_ID = re.compile(r"[a-f0-9]{64}")
+_IMAGE_ID = re.compile(r"[a-f0-9]{64}|sha256(?::.*)?")
 
 
 def split_image_ref(text: str) -> tuple[str, str, str]:
@@ -25,6 +25,15 @@ def split_image_ref(text: str) -> tuple[str, str, str]:
     if not repository or "/" in tag:
         return rest, "", digest
     return repository, tag, digest
+
+
+def qualify_image_ref(text: str) -> str:
+    """The reference with ``latest`` where it has neither tag nor digest, as Docker would read it.
+
+    A bare word of hexadecimal digits would be taken for the beginning of an image id, of any image.
+    """
+    _, tag, digest = split_image_ref(text)
+    return text if tag or digest else f"{text}:latest"
 
 
 def check_image_ref(text: str) -> None:

@@ -21,7 +21,7 @@ from runtimes.containers.base import (
     NoSuchContainerError,
 )
 from runtimes.containers.payloads import container_from_inspect, container_from_list, create_request
-from runtimes.images import split_image_ref
+from runtimes.images import qualify_image_ref, split_image_ref
 from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER, ContainerSpec
 
 log = structlog.get_logger(__name__)
@@ -107,7 +107,7 @@ class DockerContainers:
         """The local image, or None when the engine does not hold it."""
         with self._asking(f"inspect image {image_ref}") as client:
             try:
-                raw = client.inspect_image(image_ref)  # type: ignore[no-untyped-call]
+                raw = client.inspect_image(qualify_image_ref(image_ref))  # type: ignore[no-untyped-call]
             except NotFound:
                 return None
         return Image(id=raw["Id"], labels=(raw.get("Config") or {}).get("Labels") or {})

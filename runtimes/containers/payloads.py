@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runtimes.containers.base import Container, ContainerState
+from runtimes.images import qualify_image_ref
 from runtimes.specs import ContainerSpec
 
 # Soft and hard: explicit, because the inherited values differ from one engine release to the next. The hard one
@@ -22,7 +23,7 @@ _LOG_CONFIG = {
 def create_request(spec: ContainerSpec) -> dict[str, Any]:
     """The body of the engine's create call."""
     body: dict[str, Any] = {
-        "Image": spec.image_ref,
+        "Image": qualify_image_ref(spec.image_ref),
         "Hostname": spec.name,
         "Labels": dict(spec.labels),
         "Env": [f"{name}={value}" for name, value in spec.environment.items()],

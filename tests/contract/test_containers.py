@@ -251,6 +251,16 @@ def test_an_image_that_is_not_there_is_not_found(lab: Lab) -> None:
     assert lab.containers.find_image("rtm-contract/no-such-image:1.0.0") is None
 
 
+def test_the_id_of_an_image_is_no_reference_to_it(lab: Lab) -> None:
+    image = lab.containers.find_image(lab.image_refs["healthy"])
+    assert image is not None
+    beginning_of_id = image.id.removeprefix("sha256:")[:12]
+
+    assert lab.containers.find_image(beginning_of_id) is None
+    with pytest.raises(ContainerStartFailedError):
+        lab.containers.create(lab.spec(beginning_of_id))
+
+
 @pytest.mark.parametrize("image_ref", ["127.0.0.1:1/game:1.0.0", f"127.0.0.1:1/game@sha256:{'a' * 64}"])
 def test_an_image_of_a_registry_that_does_not_answer_cannot_be_pulled(lab: Lab, image_ref: str) -> None:
     with pytest.raises(ImagePullFailedError, match=image_ref):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtimes.exceptions import StartConfigInvalidError
-from runtimes.images import check_image_ref, split_image_ref
+from runtimes.images import check_image_ref, qualify_image_ref, split_image_ref
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 
@@ -62,6 +62,8 @@ def test_any_other_text_is_refused_by_our_own_error_alone(text: str) -> None:
         ("game@sha256:abc", "is not a digest"),
         (f"game@{DIGEST.upper()}", "is not a digest"),
         ("a" * 64, "image id"),
+        ("sha256:" + "a" * 64, "image id"),
+        ("sha256:abc", "image id"),
         (":1.0.0", "is not a repository name"),
         ("@" + DIGEST, "name is missing"),
         ("/game:1.0.0", "is not a repository name"),
@@ -92,3 +94,16 @@ def test_a_refusal_says_what_to_change(text: str, advice: str) -> None:
 )
 def test_the_port_of_a_registry_is_no_tag(text: str, parts: tuple[str, str, str]) -> None:
     assert split_image_ref(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "qualified"),
+    [
+        ("cafe", "cafe:latest"),
+        ("localhost:5000/game", "localhost:5000/game:latest"),
+        ("game:1", "game:1"),
+        (f"game@{DIGEST}", f"game@{DIGEST}"),
+    ],
+)
+def test_a_reference_without_tag_means_latest(text: str, qualified: str) -> None:
+    assert qualify_image_ref(text) == qualified
