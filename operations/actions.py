@@ -1,66 +1,61 @@
 """What each operation does, step by step. Every action may be entered again after a crash at any point:
-it looks first and goes on from what it sees. Containers are created by name and touched only by id.
+it looks first and goes on from what it sees.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
-import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from operations.attempts import Attempt, Result
-from operations.events import HealthEvent, HealthEventType, epoch_ms
-from operations.states import OpKind
-from runtimes.containers.base import (
-    Container,
-    ContainerStartFailedError,
-    ContainerState,
-    Image,
-    ImagePullFailedError,
-    NameTakenError,
-    NoSuchContainerError,
+from operations.attempts import Attempt, FailedWithAftermathError, Result
+from operations.events import HealthEvent, HealthEventType
+from operations.launching import (
+    Launch,
+    launch,
+    observe,
+    obtain_image,
+    prepare_state,
+    refuse_foreign,
+    remove_container,
+    stop_container,
+    validate,
 )
-from runtimes.exceptions import ConflictError, RuntimeManagerError, RuntimeNotFoundError, StartConfigInvalidError
-from runtimes.images import check_image_ref
+from operations.states import OpKind
+from runtimes.containers.base import Container, ContainerStartFailedError
+from runtimes.exceptions import ConflictError, RuntimeManagerError, RuntimeNotFoundError
 from runtimes.models import Runtime
-from runtimes.specs import Limits, build_spec, engine_endpoint, limits_from_labels, state_path
-from runtimes.state_dirs import ensure_state_dir
+from runtimes.specs import engine_endpoint, state_path
 from runtimes.states import RuntimeStatus
-
-log = structlog.get_logger(__name__)
-
-# How often a name may be taken under our hands before the start gives up.
-_NAME_ATTEMPTS = 3
+from runtimes.versions import check_patch
 
 
 def start(attempt: Attempt) -> Result:
     """Bring the game up on the image asked for; a game already up on it is a replay."""
     image_ref: str = attempt.operation.arguments["image_ref"]
-    no_start = bool(attempt.operation.arguments.get("no_start", False))
-    with attempt.step("observe"):
-        seen = attempt.containers.find(attempt.container_name)
-    replay = None if attempt.made(seen) else _replay_or_refuse(attempt, seen, image_ref=image_ref, no_start=no_start)
+    run = not attempt.operation.arguments.get("no_start", False)
+    seen = observe(attempt)
+    replay = None if attempt.made(seen) else _replay_or_refuse(attempt, seen, image_ref=image_ref, run=run)
     if replay is not None:
         return replay
-    _validate(attempt, image_ref)
-    _prepare_state(attempt)
-    image = _obtain_image(attempt, image_ref)
-    container = _launch(attempt, seen, image_ref=image_ref, image=image, run=not no_start)
-    health = _loss_of_former(attempt, seen)
-    if no_start:
-        return _created(attempt, container, image_ref=image_ref, image=image)
-    return _running(attempt, container, image_ref=image_ref, image=image, health=health)
+    validate(attempt, image_ref)
+    prepare_state(attempt)
+    refuse_foreign(attempt, seen)
+    wanted = Launch(
+        image_ref, obtain_image(attempt, image_ref), run=run, settle_seconds=_start_settle_seconds()
+    )  # fmt: skip
+    container_id = launch(attempt, seen, wanted)
+    return _up(attempt, container_id, wanted, earlier=_loss_of_former(attempt, seen))
 
 
 def stop(attempt: Attempt) -> Result:
     """Bring the game down, gracefully, then by force; its container is kept. A game already down is a replay."""
     record = _record(attempt)
     if record.status != RuntimeStatus.RUNNING:
-        return Result(container_id=record.current_container_id or "", image_ref=record.current_image_ref or "")
-    with attempt.step("observe"):
-        seen = attempt.containers.find(attempt.container_name)
-    if seen is None or not attempt.owns(seen) or not _stopped(attempt, seen):
-        return _gone(record)
+        return _replay(record)
+    seen = observe(attempt)
+    if seen is None or not attempt.owns(seen) or not stop_container(attempt, seen):
+        return _gone(record, health=(_disappeared(record),))
     return Result(
         status=RuntimeStatus.STOPPED,
         changes={"stopped_at": timezone.now(), "current_container_id": seen.id},
@@ -69,18 +64,80 @@ def stop(attempt: Attempt) -> Result:
     )
 
 
+def restart(attempt: Attempt) -> Result:
+    """Put a new container of the same image in the place of the old one, whether that runs or not."""
+    record = _recreatable(attempt)
+    image_ref = record.current_image_ref or ""
+    validate(attempt, image_ref)
+    prepare_state(attempt)
+    seen = observe(attempt)
+    refuse_foreign(attempt, seen)
+    wanted = Launch(image_ref, obtain_image(attempt, image_ref), settle_seconds=_start_settle_seconds())
+    try:
+        container_id = launch(attempt, seen, wanted)
+    except ContainerStartFailedError as error:
+        raise FailedWithAftermathError(error, _what_is_left(attempt, record)) from error
+    return _up(attempt, container_id, wanted)
+
+
+def patch(attempt: Attempt) -> Result:
+    """Replace the image by another patch release of it; if that does not come up and stay up, put the old one back.
+
+    Everything that can be refused is refused, and the new image is on the host, before the game is disturbed.
+    """
+    record = _recreatable(attempt)
+    old, new = record.current_image_ref or "", attempt.operation.arguments["image_ref"]
+    if attempt.timeline.has("revert"):
+        return _put_back(attempt, record, attempt.timeline.last_error_before("revert"))
+    validate(attempt, new)
+    check_patch(old_image_ref=old, new_image_ref=new)
+    if old == new:
+        return _replay(record)
+    prepare_state(attempt)
+    image = obtain_image(attempt, new)
+    seen = observe(attempt)
+    refuse_foreign(attempt, seen)
+    wanted = Launch(new, image, settle_seconds=settings.RTMANAGER.patch_settle_seconds)
+    try:
+        container_id = launch(attempt, seen, wanted)
+    except ContainerStartFailedError as error:
+        return _put_back(attempt, record, error.message)
+    return _up(attempt, container_id, wanted)
+
+
+def cleanup(attempt: Attempt) -> Result:
+    """Remove the container of a game that does not run. The state directory always stays."""
+    record = _record(attempt)
+    if record.status == RuntimeStatus.REMOVED:
+        return _replay(record)
+    if record.status == RuntimeStatus.RUNNING:
+        message = f"game {attempt.game_id} is running; stop it before its container can be removed"
+        raise ConflictError(message)
+    seen = observe(attempt)
+    if seen is not None and attempt.owns(seen):
+        if seen.is_alive:
+            message = f"game {attempt.game_id} is recorded as stopped but its container runs; the next reconcile tells"
+            raise ConflictError(message)
+        remove_container(attempt, seen)
+    return _gone(record)
+
+
 def abandon(attempt: Attempt) -> None:
-    """Take back what a start that is given up has left in Docker; other operations leave nothing half made."""
+    """Take back what a start that is given up has left in Docker; the others leave nothing without a record."""
     if attempt.operation.op_kind != OpKind.START:
         return
-    with attempt.step("observe"):
-        seen = attempt.containers.find(attempt.container_name)
+    seen = observe(attempt)
     if seen is not None and attempt.made(seen):
-        with attempt.mutation("remove"):
-            attempt.containers.remove(seen.id)
+        remove_container(attempt, seen)
 
 
-ACTIONS: dict[OpKind, Callable[[Attempt], Result]] = {OpKind.START: start, OpKind.STOP: stop}
+ACTIONS: dict[OpKind, Callable[[Attempt], Result]] = {
+    OpKind.START: start,
+    OpKind.STOP: stop,
+    OpKind.RESTART: restart,
+    OpKind.PATCH: patch,
+    OpKind.CLEANUP_CONTAINER: cleanup,
+}
 
 
 def _record(attempt: Attempt) -> Runtime:
@@ -90,11 +147,19 @@ def _record(attempt: Attempt) -> Runtime:
     return attempt.runtime
 
 
-def _replay_or_refuse(attempt: Attempt, seen: Container | None, *, image_ref: str, no_start: bool) -> Result | None:
+def _recreatable(attempt: Attempt) -> Runtime:
+    record = _record(attempt)
+    if record.status == RuntimeStatus.REMOVED:
+        message = f"game {attempt.game_id} is removed; start it to have a container again"
+        raise ConflictError(message)
+    return record
+
+
+def _replay_or_refuse(attempt: Attempt, seen: Container | None, *, image_ref: str, run: bool) -> Result | None:
     record = attempt.runtime
     if record is None:
         return None
-    if no_start:
+    if not run:
         message = f"game {attempt.game_id} exists already ({record.status}); no_start only makes a first container"
         raise ConflictError(message)
     if record.status != RuntimeStatus.RUNNING or seen is None or not attempt.owns(seen) or not seen.is_alive:
@@ -105,143 +170,61 @@ def _replay_or_refuse(attempt: Attempt, seen: Container | None, *, image_ref: st
             f"patch it, or stop it before starting the other image"
         )
         raise ConflictError(message)
-    if record.current_container_id == seen.id:
-        return Result(container_id=seen.id, image_ref=image_ref)
-    return None
+    return _replay(record) if record.current_container_id == seen.id else None
 
 
-def _validate(attempt: Attempt, image_ref: str) -> None:
-    network = attempt.policy.network
-    with attempt.step("validate"):
-        check_image_ref(image_ref)
-        if not attempt.containers.network_exists(network):
-            message = f"the Docker network {network} does not exist; create it with: docker network create {network}"
-            raise StartConfigInvalidError(message)
+def _put_back(attempt: Attempt, record: Runtime, reason: str) -> Result:
+    """Bring the old image up again, as it was before the patch. Always raises: the patch has failed."""
+    old, new = record.current_image_ref or "", attempt.operation.arguments["image_ref"]
+    with attempt.mutation("revert"):
+        aftermath, outcome = _old_image_up(attempt, record)
+    message = f"image {new} did not come up ({reason}); {outcome.format(image=old)}"
+    raise FailedWithAftermathError(ContainerStartFailedError(message), aftermath)
 
 
-def _prepare_state(attempt: Attempt) -> None:
-    config = settings.RTMANAGER
-    with attempt.step("prepare_state"):
-        ensure_state_dir(
-            state_path(attempt.policy.state_root, attempt.game_id),
-            root=attempt.policy.state_root,
-            mode=config.game_state_dir_mode,
-            owner_uid=config.game_state_owner_uid,
-            owner_gid=config.game_state_owner_gid,
-        )
-
-
-def _obtain_image(attempt: Attempt, image_ref: str) -> Image:
-    policy = settings.RTMANAGER.image_pull_policy
-    with attempt.step("inspect_image"):
-        image = attempt.containers.find_image(image_ref)
-    if policy == "always" or (policy == "if_missing" and image is None):
-        with attempt.mutation("pull"):
-            attempt.containers.pull(image_ref)
-        with attempt.step("inspect_image"):
-            image = attempt.containers.find_image(image_ref)
-    if image is None:
-        message = f"image {image_ref} is not on this Docker host" + (
-            " and the pull policy is never; load it or change RTMANAGER_IMAGE_PULL_POLICY" if policy == "never" else ""
-        )
-        raise ImagePullFailedError(message)
-    return image
-
-
-def _limits(attempt: Attempt, image: Image) -> Limits:
-    limits, warnings = limits_from_labels(image.labels, attempt.policy.default_limits)
-    for warning in warnings:
-        log.warning("image_limit_ignored", game_id=attempt.game_id, reason=warning)
-    return limits
-
-
-def _launch(attempt: Attempt, seen: Container | None, *, image_ref: str, image: Image, run: bool) -> str:
-    """Create the container, or take up the one an earlier attempt made, and run it. Returns its id.
-
-    A refusal takes the container away again before it is reported: a failed start leaves nothing behind.
-    """
-    container_id = _create(attempt, seen, image_ref=image_ref, limits=_limits(attempt, image))
+def _old_image_up(attempt: Attempt, record: Runtime) -> tuple[Result, str]:
+    was_running = record.status == RuntimeStatus.RUNNING
     try:
-        if run:
-            _run(attempt, container_id)
+        image = obtain_image(attempt, record.current_image_ref or "")
+        wanted = Launch(
+            record.current_image_ref or "", image, run=was_running, settle_seconds=_start_settle_seconds()
+        )  # fmt: skip
+        container_id = launch(attempt, observe(attempt), wanted)
     except RuntimeManagerError as error:
-        if not error.transient:
-            with attempt.mutation("remove"):
-                attempt.containers.remove(container_id)
-        raise
-    return container_id
+        if error.transient:
+            raise
+        return _what_is_left(attempt, record), f"the old image {{image}} could not be put back either: {error.message}"
+    again = "the game is running on it again" if was_running else "the game is stopped on it again"
+    return _up(attempt, container_id, wanted), f"the old image {{image}} was put back, {again}"
 
 
-def _create(attempt: Attempt, seen: Container | None, *, image_ref: str, limits: Limits) -> str:
-    for _ in range(_NAME_ATTEMPTS):
-        if seen is not None and attempt.made(seen) and (seen.is_alive or seen.state == ContainerState.CREATED):
-            return seen.id
-        if seen is not None:
-            _clear_name(attempt, seen)
-        spec = build_spec(
-            attempt.policy,
-            game_id=attempt.game_id,
-            image_ref=image_ref,
-            limits=limits,
-            operation_id=str(attempt.operation.pk),
-            fence=attempt.claim.fence,
-            started_at_ms=epoch_ms(timezone.now()),
-        )
-        try:
-            with attempt.mutation("create"):
-                return attempt.containers.create(spec)
-        except NameTakenError:
-            # Somebody, perhaps a call of ours that had timed out, was faster: look again and go on from there.
-            with attempt.step("observe"):
-                seen = attempt.containers.find(attempt.container_name)
-    message = f"the container name {attempt.container_name} is taken again and again by somebody else"
-    raise ContainerStartFailedError(message)
+def _what_is_left(attempt: Attempt, record: Runtime) -> Result:
+    """The record of a game whose replacement failed: as it was if its container still stands, else removed."""
+    return Result() if attempt.owns(observe(attempt)) else _gone(record)
 
 
-def _clear_name(attempt: Attempt, seen: Container) -> None:
-    """Take the game's former container away; somebody else's is never touched."""
-    if not attempt.owns(seen):
-        message = (
-            f"the name {seen.name} is held by container {seen.id[:12]}, which this installation (stack "
-            f"{attempt.policy.stack}) does not own; remove or rename that container, then start the game again"
-        )
-        raise ContainerStartFailedError(message)
-    _stopped(attempt, seen)
-    with attempt.mutation("remove"):
-        attempt.containers.remove(seen.id)
+def _up(attempt: Attempt, container_id: str, wanted: Launch, *, earlier: tuple[HealthEvent, ...] = ()) -> Result:
+    now = timezone.now()
+    placement = {
+        "current_container_id": container_id,
+        "current_image_ref": wanted.image_ref,
+        "image_id": wanted.image.id,
+        "engine_endpoint": engine_endpoint(attempt.game_id),
+        "state_path": state_path(attempt.policy.state_root, attempt.game_id),
+        "docker_network": attempt.policy.network,
+    }
+    times = {"started_at": now, "stopped_at": None, "removed_at": None} if wanted.run else {}
+    return Result(
+        status=RuntimeStatus.RUNNING if wanted.run else RuntimeStatus.STOPPED,
+        changes={**placement, **times},
+        container_id=container_id,
+        image_ref=wanted.image_ref,
+        health=(*earlier, _started(container_id, wanted, at=now)) if wanted.run else earlier,
+    )
 
 
-def _run(attempt: Attempt, container_id: str) -> None:
-    try:
-        with attempt.mutation("start"):
-            attempt.containers.start(container_id)
-    except NoSuchContainerError:
-        message = f"container {container_id[:12]} was removed by somebody else while it was being started"
-        raise ContainerStartFailedError(message) from None
-    with attempt.step("settle"):
-        died = attempt.containers.wait_exit(container_id, settings.RTMANAGER.start_settle.total_seconds())
-        if died:
-            raise ContainerStartFailedError(_cause_of_death(attempt, container_id))
-
-
-def _cause_of_death(attempt: Attempt, container_id: str) -> str:
-    dead = attempt.containers.find(container_id)
-    if dead is None:
-        return f"container {container_id[:12]} disappeared right after its start"
-    cause = "out of memory" if dead.oom_killed else f"exit code {dead.exit_code}"
-    return f"the engine died at once ({cause}); run the image by hand to see why"
-
-
-def _stopped(attempt: Attempt, seen: Container) -> bool:
-    """Stop the container if it is alive; False when it is gone."""
-    if not seen.is_alive:
-        return True
-    try:
-        with attempt.mutation("stop"):
-            attempt.containers.stop(seen.id, grace_seconds=attempt.policy.stop_grace_seconds)
-    except NoSuchContainerError:
-        return False
-    return True
+def _started(container_id: str, wanted: Launch, *, at: datetime) -> HealthEvent:
+    return HealthEvent(HealthEventType.CONTAINER_STARTED, container_id, at, {"image_ref": wanted.image_ref})
 
 
 def _loss_of_former(attempt: Attempt, seen: Container | None) -> tuple[HealthEvent, ...]:
@@ -256,45 +239,18 @@ def _disappeared(record: Runtime) -> HealthEvent:
     return HealthEvent(HealthEventType.CONTAINER_DISAPPEARED, record.current_container_id or "", timezone.now())
 
 
-def _gone(record: Runtime) -> Result:
+def _replay(record: Runtime) -> Result:
+    return Result(container_id=record.current_container_id or "", image_ref=record.current_image_ref or "")
+
+
+def _gone(record: Runtime, *, health: tuple[HealthEvent, ...] = ()) -> Result:
     return Result(
         status=RuntimeStatus.REMOVED,
         changes={"removed_at": timezone.now(), "current_container_id": None},
         image_ref=record.current_image_ref or "",
-        health=(_disappeared(record),),
+        health=health,
     )
 
 
-def _placement(attempt: Attempt, *, container_id: str, image_ref: str, image: Image) -> dict[str, object]:
-    return {
-        "current_container_id": container_id,
-        "current_image_ref": image_ref,
-        "image_id": image.id,
-        "engine_endpoint": engine_endpoint(attempt.game_id),
-        "state_path": state_path(attempt.policy.state_root, attempt.game_id),
-        "docker_network": attempt.policy.network,
-    }
-
-
-def _running(
-    attempt: Attempt, container_id: str, *, image_ref: str, image: Image, health: tuple[HealthEvent, ...]
-) -> Result:
-    now = timezone.now()
-    placement = _placement(attempt, container_id=container_id, image_ref=image_ref, image=image)
-    started = HealthEvent(HealthEventType.CONTAINER_STARTED, container_id, now, {"image_ref": image_ref})
-    return Result(
-        status=RuntimeStatus.RUNNING,
-        changes={**placement, "started_at": now, "stopped_at": None, "removed_at": None},
-        container_id=container_id,
-        image_ref=image_ref,
-        health=(*health, started),
-    )
-
-
-def _created(attempt: Attempt, container_id: str, *, image_ref: str, image: Image) -> Result:
-    return Result(
-        status=RuntimeStatus.STOPPED,
-        changes=_placement(attempt, container_id=container_id, image_ref=image_ref, image=image),
-        container_id=container_id,
-        image_ref=image_ref,
-    )
+def _start_settle_seconds() -> float:
+    return float(settings.RTMANAGER.start_settle.total_seconds())

@@ -11,6 +11,7 @@ from operations.events import HealthEvent
 from operations.models import Operation
 from operations.timeline import Timeline
 from runtimes.containers.base import Container, Containers
+from runtimes.exceptions import RuntimeManagerError
 from runtimes.models import Runtime
 from runtimes.specs import ContainerPolicy, container_name
 from runtimes.states import RuntimeStatus
@@ -30,6 +31,15 @@ class Result:
     def is_replay(self) -> bool:
         """Whether there was nothing to do."""
         return self.status is None
+
+
+class FailedWithAftermathError(RuntimeManagerError):
+    """An action failed after it had changed something: the record must become what ``aftermath`` says."""
+
+    def __init__(self, cause: RuntimeManagerError, aftermath: Result) -> None:
+        super().__init__(cause.message)
+        self.code = cause.code
+        self.aftermath = aftermath
 
 
 class Attempt:

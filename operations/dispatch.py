@@ -18,6 +18,9 @@ LIFECYCLE_QUEUE = "lifecycle"
 TASK_NAMES: dict[OpKind, str] = {
     OpKind.START: "rtmanager.start_runtime",
     OpKind.STOP: "rtmanager.stop_runtime",
+    OpKind.RESTART: "rtmanager.restart_runtime",
+    OpKind.PATCH: "rtmanager.patch_runtime",
+    OpKind.CLEANUP_CONTAINER: "rtmanager.cleanup_container",
 }
 
 

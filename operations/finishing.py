@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from operations import outbox
-from operations.attempts import Result
+from operations.attempts import FailedWithAftermathError, Result
 from operations.claims import Claim
 from operations.events import (
     NOTIFIED_ERRORS,
@@ -50,10 +50,7 @@ def succeed(claim: Claim, result: Result, *, runtime: Runtime | None, steps: Ste
             image_ref=result.image_ref or operation.image_ref,
             engine_endpoint=endpoint,
         )
-        if result.status is not None:
-            _write_record(claim, result, runtime, status=result.status)
-        _snapshot(operation.game_id, result.health)
-        messages = [_health_message(operation.game_id, event) for event in result.health]
+        messages = _apply(claim, result, runtime)
         answer = job_result_fields(
             game_id=operation.game_id,
             outcome=Outcome.SUCCESS.value,
@@ -65,22 +62,24 @@ def succeed(claim: Claim, result: Result, *, runtime: Runtime | None, steps: Ste
         _announce(operation)
 
 
-def fail(claim: Claim, error: RuntimeManagerError, *, steps: Steps) -> None:
-    """Close the operation with a failure; the record stays as it was.
+def fail(claim: Claim, error: RuntimeManagerError, *, runtime: Runtime | None, steps: Steps) -> None:
+    """Close the operation with a failure; the record stays as it was, unless the error brings an aftermath.
 
-    Raises LeaseLostError, with nothing written, when somebody newer owns the operation.
+    Raises LeaseLostError or StaleRuntimeError, with nothing written, when somebody newer owns the game.
     """
     operation = claim.operation
+    aftermath = error.aftermath if isinstance(error, FailedWithAftermathError) else Result()
     message = error.message.replace("\x00", "")
     with transaction.atomic():
         _close(claim, outcome=Outcome.FAILURE, error_code=error.code.value, error_message=message, steps=steps)
+        messages = _apply(claim, aftermath, runtime)
         answer = job_result_fields(
             game_id=operation.game_id,
             outcome=Outcome.FAILURE.value,
             error_code=error.code.value,
             error_message=message,
         )
-        outbox.queue([*_intent(operation, error, message), *_answer(operation, answer)])
+        outbox.queue([*messages, *_intent(operation, error, message), *_answer(operation, answer)])
         _announce(operation)
 
 
@@ -91,6 +90,14 @@ def _close(claim: Claim, **changes: object) -> None:
     if closed != 1:
         message = f"operation {claim.operation_id} is no longer held under fence {claim.fence}"
         raise LeaseLostError(message)
+
+
+def _apply(claim: Claim, result: Result, runtime: Runtime | None) -> list[Message]:
+    """Write what an action changed; returns what must be said of it."""
+    if result.status is not None:
+        _write_record(claim, result, runtime, status=result.status)
+    _snapshot(claim.operation.game_id, result.health)
+    return [_health_message(claim.operation.game_id, event) for event in result.health]
 
 
 def _write_record(claim: Claim, result: Result, runtime: Runtime | None, *, status: RuntimeStatus) -> None:

@@ -106,7 +106,7 @@ def _refuse_poison(attempt: Attempt) -> None:
 
 
 def _fail(attempt: Attempt, error: RuntimeManagerError) -> None:
-    finishing.fail(attempt.claim, error, steps=attempt.timeline.steps)
+    finishing.fail(attempt.claim, error, runtime=attempt.runtime, steps=attempt.timeline.steps)
     log.warning("operation_finished", outcome="failure", error_code=error.code, reason=error.message)
 
 

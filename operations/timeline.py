@@ -31,6 +31,19 @@ class Timeline:
         finally:
             entry["duration_ms"] = round((time.monotonic() - began) * 1000)
 
+    def has(self, name: str) -> bool:
+        """Whether a step of this name was begun, in this attempt or an earlier one."""
+        return any(step["name"] == name for step in self.steps)
+
+    def last_error_before(self, name: str) -> str:
+        """The error of the last failed step before the first of this name; empty when there is none."""
+        error = ""
+        for step in self.steps:
+            if step["name"] == name:
+                break
+            error = step["error"] or error
+        return error
+
 
 def _rfc3339() -> str:
     return timezone.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -89,6 +89,7 @@ class Config(BaseSettings):
     container_user: Annotated[str, Field(pattern=r"^(\d+(:\d+)?)?$")] = ""
     container_stop_timeout_seconds: Annotated[int, Field(ge=0)] = 30
     container_retention_days: Annotated[int, _POSITIVE] = 30
+    patch_settle_seconds: Annotated[float, Field(ge=0)] = 3.0
     start_settle: Duration = timedelta(milliseconds=300)
 
     # Health and repair

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import structlog
 from structlog.types import Processor
 
-
 # Libraries that speak only when something is wrong.
 _CHATTY = ("urllib3", "docker", "celery.app.trace", "celery.worker.strategy", "kombu", "amqp")
 

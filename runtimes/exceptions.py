@@ -43,6 +43,18 @@ class StartConfigInvalidError(RuntimeManagerError):
     code = ErrorCode.START_CONFIG_INVALID
 
 
+class ImageRefNotSemverError(RuntimeManagerError):
+    """A patch compares versions, and one of the two references has none."""
+
+    code = ErrorCode.IMAGE_REF_NOT_SEMVER
+
+
+class SemverPatchOnlyError(RuntimeManagerError):
+    """A patch may change the patch level alone."""
+
+    code = ErrorCode.SEMVER_PATCH_ONLY
+
+
 class RuntimeNotFoundError(RuntimeManagerError):
     """There is no record of this game."""
 

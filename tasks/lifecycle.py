@@ -22,6 +22,24 @@ def stop_runtime(operation_id: int) -> None:
     run(operation_id)
 
 
+@shared_task(name=TASK_NAMES[OpKind.RESTART], ignore_result=True)
+def restart_runtime(operation_id: int) -> None:
+    """Run a restart."""
+    run(operation_id)
+
+
+@shared_task(name=TASK_NAMES[OpKind.PATCH], ignore_result=True)
+def patch_runtime(operation_id: int) -> None:
+    """Run a patch."""
+    run(operation_id)
+
+
+@shared_task(name=TASK_NAMES[OpKind.CLEANUP_CONTAINER], ignore_result=True)
+def cleanup_container(operation_id: int) -> None:
+    """Run a cleanup."""
+    run(operation_id)
+
+
 @worker_shutting_down.connect
 def stop_taking_up_work(**_details: Any) -> None:
     """A worker asked to stop ends what it does and leaves the games' next operations to others."""

@@ -7,7 +7,7 @@ suite holds it to the same promises as the real adapter.
 import secrets
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -66,6 +66,7 @@ class FakeEngine:
             self.image_of: dict[str, FakeImage] = {}
             self.calls: Counter[str] = Counter()
             self._is_away = False
+            self._hooks: dict[str, list[tuple[int, Callable[[], None]]]] = defaultdict(list)
             self._failures: dict[tuple[str, str], list[BaseException]] = defaultdict(list)
 
     def go_away(self) -> None:
@@ -83,6 +84,10 @@ class FakeEngine:
     def fail_after(self, method: str, error: BaseException) -> None:
         """Let the next successful call of this method raise the error after its effect, like a lost answer."""
         self._failures["after", method].append(error)
+
+    def on_call(self, method: str, then: Callable[[], None], *, skip: int = 0) -> None:
+        """Run something right after the effect of the next call of this method, or after ``skip`` more calls."""
+        self._hooks[method].append((self.calls[method] + skip + 1, then))
 
     def add(self, spec: ContainerSpec, *, image: FakeImage) -> str:
         """Put a created container there, whoever's it is; returns its id."""
@@ -139,6 +144,9 @@ class FakeEngine:
                 raise ContainersUnavailableError(message)
             self._raise_planned("before", method)
             yield
+            for due, then in self._hooks[method]:
+                if due == self.calls[method]:
+                    then()
             self._raise_planned("after", method)
 
     def _raise_planned(self, moment: str, method: str) -> None:

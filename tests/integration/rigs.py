@@ -66,6 +66,18 @@ class Rig:
         """Ask for a stop and let a worker do it."""
         return self.do(self.ask_stop(game_id, **more))
 
+    def restart(self, game_id: str = "g1", **more: Any) -> Operation:
+        """Ask for a restart and let a worker do it."""
+        return self.do(self.ask(OpKind.RESTART, game_id, source=OpSource.ADMIN_REST, **more))
+
+    def patch(self, image_ref: str, game_id: str = "g1") -> Operation:
+        """Ask for a patch and let a worker do it."""
+        return self.do(self.ask(OpKind.PATCH, game_id, source=OpSource.ADMIN_REST, image_ref=image_ref))
+
+    def cleanup(self, game_id: str = "g1") -> Operation:
+        """Ask for a cleanup and let a worker do it."""
+        return self.do(self.ask(OpKind.CLEANUP_CONTAINER, game_id, source=OpSource.ADMIN_REST))
+
     def container(self, game_id: str = "g1") -> Container | None:
         """What the engine holds under the game's name."""
         named = [one for one in self.engine.containers.values() if one.name == container_name(game_id)]

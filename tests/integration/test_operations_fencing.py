@@ -56,7 +56,7 @@ def test_its_failure_is_not_written(rig: Rig) -> None:
     before = everything()
 
     with pytest.raises(LeaseLostError):
-        finishing.fail(zombie, RuntimeManagerError("too late"), steps=[])
+        finishing.fail(zombie, RuntimeManagerError("too late"), runtime=None, steps=[])
 
     assert everything() == before
 
