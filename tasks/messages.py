@@ -1,10 +1,10 @@
-"""The job messages of the wire contract: from the flat fields of a stream entry to what is asked for. Pure."""
+"""The messages of the wire contract as streams carry them: how jobs are read, how events are laid out. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from operations.intake import OperationRequest
-from operations.states import OpKind, OpSource, StopReason
+from operations.states import OpKind, OpSource, StopReason, Topic
 from runtimes.exceptions import InvalidRequestError
 from runtimes.games import check_game_id, is_game_id
 from tasks.streams.base import StreamEntry
@@ -12,6 +12,28 @@ from tasks.streams.base import StreamEntry
 # 9999-12-31: beyond it, a number is no time in milliseconds.
 _LATEST_MS = 253_402_300_799_999
 _LONGEST_FIELD = 4096
+
+# All that a job may say, over both job streams.
+JOB_FIELDS = frozenset({"game_id", "image_ref", "reason", "requested_at_ms"})
+
+# As the contract lists them.
+EVENT_FIELDS: Mapping[Topic, Sequence[str]] = {
+    Topic.JOB_RESULTS: ("game_id", "outcome", "container_id", "engine_endpoint", "error_code", "error_message"),
+    Topic.HEALTH_EVENTS: ("game_id", "container_id", "event_type", "occurred_at_ms", "details"),
+    Topic.NOTIFICATION_INTENTS: (
+        "notification_type", "producer", "audience_kind", "idempotency_key", "occurred_at_ms", "payload_json",
+    ),
+    Topic.DEAD_LETTERS: ("stream", "entry_id", "reason", "fields_json"),
+}  # fmt: skip
+
+
+def in_contract_order(topic: Topic, fields: Mapping[str, str]) -> dict[str, str]:
+    """The same fields in the order of the contract, any others after them.
+
+    The outbox keeps them as jsonb, which sorts names by length; people read streams with redis-cli.
+    """
+    known = [name for name in EVENT_FIELDS[topic] if name in fields]
+    return {name: fields[name] for name in dict.fromkeys([*known, *fields])}
 
 
 def parse_start_job(entry: StreamEntry) -> OperationRequest:

@@ -14,6 +14,7 @@ from operations import outbox
 from operations.models import OutboxEvent
 from operations.states import Topic
 from tasks.leadership import Leadership
+from tasks.messages import in_contract_order
 from tasks.streams.base import EventStreams, Publication, parse_entry_id
 
 log = structlog.get_logger(__name__)
@@ -77,10 +78,14 @@ class Relay:
         self._leadership.resign()
 
     def _publish(self, events: list[OutboxEvent]) -> None:
-        publications = [Publication(self._names[one.topic], one.dedupe_key, one.fields) for one in events]
+        publications = [self._publication(one) for one in events]
         entry_ids = self._streams.publish_once(publications)
         outbox.mark_published({one.pk: entry_id for one, entry_id in zip(events, entry_ids, strict=True)})
         log.info("events_published", **{topic: len(list(group)) for topic, group in _by_topic(events)})
+
+    def _publication(self, event: OutboxEvent) -> Publication:
+        fields = in_contract_order(Topic(event.topic), event.fields)
+        return Publication(self._names[event.topic], event.dedupe_key, fields)
 
     def _audit(self) -> None:
         """Redis that came back without its last writes gets them again."""
