@@ -1,0 +1,138 @@
+"""The servers that tests may ask for. Nothing starts before a test names it: unit tests need no Docker at all."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from pytest_django import Settings
+
+from rtmanager.config import Config
+from tests.servers import databases, engine_images
+from tests.servers.docker_host import find_docker_host
+from tests.servers.playground import Playground, open_playground
+from tests.servers.server_images import ServerImages, server_images
+from tests.servers.sessions import remove_leftovers
+
+RtmSettings = Callable[..., Config]
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> str:
+    """The address of the Docker daemon. Without one the test is skipped, but fails in CI."""
+    host = find_docker_host()
+    if host is None:
+        reason = "no Docker daemon answers; set RTMANAGER_DOCKER_HOST, or run `make test`, which starts one"
+        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse(reason)
+    # testcontainers reads the variable whenever it makes a client.
+    os.environ["DOCKER_HOST"] = host
+    return host
+
+
+@pytest.fixture(scope="session")
+def docker_client(docker_host: str, request: pytest.FixtureRequest) -> Iterator[docker.DockerClient]:
+    """A client of the tests' own. What former, killed sessions left behind is removed first."""
+    client = docker.DockerClient(base_url=docker_host, timeout=60)
+    remove_leftovers(client)
+    yield client
+    if not request.session.testsfailed:
+        remove_leftovers(client, own=True)
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def _server_images(docker_client: docker.DockerClient, docker_host: str) -> ServerImages:
+    del docker_client  # only for its clearing up, before and after
+    return server_images(docker_host)
+
+
+@pytest.fixture(scope="session")
+def _server_pair(_server_images: ServerImages) -> Iterator[tuple[databases.PostgresServer, databases.RedisServer]]:
+    postgres, redis = databases.launch_postgres(_server_images.postgres), databases.launch_redis(_server_images.redis)
+    # Both come up side by side; the session waits for the slower one only.
+    with ThreadPoolExecutor() as pool:
+        postgres_ready = pool.submit(databases.ready_postgres, postgres)
+        redis_ready = pool.submit(databases.ready_redis, redis)
+    yield postgres_ready.result(), redis_ready.result()
+    postgres[0].stop()
+    redis[0].stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(_server_pair: tuple[databases.PostgresServer, databases.RedisServer]) -> databases.PostgresServer:
+    """The one PostgreSQL of the session, shared."""
+    return _server_pair[0]
+
+
+@pytest.fixture(scope="session")
+def redis_server(_server_pair: tuple[databases.PostgresServer, databases.RedisServer]) -> databases.RedisServer:
+    """The one Redis of the session, shared."""
+    return _server_pair[1]
+
+
+@pytest.fixture
+def redis_url(redis_server: databases.RedisServer) -> str:
+    """An empty logical database of the shared Redis."""
+    with redis_server.client(0) as client:
+        client.flushall()
+    return redis_server.url(0)
+
+
+@pytest.fixture
+def rtm_settings(settings: Settings) -> RtmSettings:
+    """Change fields of ``settings.RTMANAGER`` for one test: ``rtm_settings(stack="a")``. Returns the new Config."""
+
+    def change(**overrides: Any) -> Config:
+        settings.RTMANAGER = settings.RTMANAGER.model_copy(update=overrides)
+        changed: Config = settings.RTMANAGER
+        return changed
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Only the folders whose tests run on real servers have a database; they override this fixture."""
+    pytest.fail("this test may not use the database: tests that do belong in tests/integration")
+
+
+@pytest.fixture
+def playground(
+    docker_client: docker.DockerClient, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Playground]:
+    """A network, a stack label and a state root of one test; all of it is kept when the test fails."""
+    failed_before = request.session.testsfailed
+    ground = open_playground(docker_client, tmp_path / "games")
+    yield ground
+    if request.session.testsfailed > failed_before:
+        print(f"kept until the next run: {ground.describe()}")  # noqa: T201
+    else:
+        ground.clear()
+
+
+@pytest.fixture(scope="session")
+def engine_image(docker_client: docker.DockerClient) -> str:
+    """A healthy engine."""
+    return engine_images.build_engine(docker_client, "1.0.0")
+
+
+@pytest.fixture(scope="session")
+def engine_image_next(docker_client: docker.DockerClient) -> str:
+    """The next patch version of the healthy engine."""
+    return engine_images.build_engine(docker_client, "1.0.1")
+
+
+@pytest.fixture(scope="session")
+def crashing_image(docker_client: docker.DockerClient) -> str:
+    """An engine that exits with 3 at once."""
+    return engine_images.build_crashing_engine(docker_client)
+
+
+@pytest.fixture(scope="session")
+def stubborn_image(docker_client: docker.DockerClient) -> str:
+    """An engine that ignores SIGTERM."""
+    return engine_images.build_stubborn_engine(docker_client)

@@ -1,0 +1,80 @@
+"""Small game engines as images, built FROM scratch around one static busybox: no registry is needed."""
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+
+import docker
+
+from rtmanager.local.busybox import find_busybox
+from rtmanager.local.places import CACHE
+from runtimes.specs import LABEL_CPU_QUOTA, LABEL_MEMORY, LABEL_PIDS_LIMIT
+from tests.servers.sessions import SESSION_ID, SESSION_LABELS
+
+REPOSITORY = f"rtm-test-engine-{SESSION_ID}"
+LIMIT_LABELS = {LABEL_CPU_QUOTA: "0.5", LABEL_MEMORY: "64m", LABEL_PIDS_LIMIT: "64"}
+
+_HEALTHY = ["httpd", "-f", "-p", "8080", "-h", "/www"]
+_CRASHING = ["sh", "-c", "exit 3"]
+# A shell that ignores TERM passes that on to the programs it starts.
+_STUBBORN = ["sh", "-c", "trap '' TERM; exec httpd -f -p 8080 -h /www"]
+
+
+def build_engine(client: docker.DockerClient, tag: str) -> str:
+    """A healthy engine: answers ``/healthz`` on port 8080 and carries labels with limits. Returns the reference."""
+    return _build(client, tag, command=_HEALTHY, labels=LIMIT_LABELS)
+
+
+def build_crashing_engine(client: docker.DockerClient) -> str:
+    """An engine that exits with 3 at once."""
+    return _build(client, "crashing", command=_CRASHING)
+
+
+def build_stubborn_engine(client: docker.DockerClient) -> str:
+    """An engine that serves like a healthy one and ignores SIGTERM."""
+    return _build(client, "stubborn", command=_STUBBORN)
+
+
+def _build(
+    client: docker.DockerClient, tag: str, *, command: Sequence[str], labels: Mapping[str, str] | None = None
+) -> str:
+    reference = f"{REPOSITORY}:{tag}"
+    lines = ["FROM scratch", "ADD root.tar /", f"ENV ENGINE_VERSION={tag}", f"CMD {json.dumps(list(command))}"]
+    everything = {**(labels or {}), **SESSION_LABELS}
+    lines += [f"LABEL {name}={json.dumps(value)}" for name, value in everything.items()]
+    context = _tar({"Dockerfile": "\n".join(lines).encode(), "root.tar": _root(tag)})
+    for answer in client.api.build(
+        fileobj=io.BytesIO(context), custom_context=True, tag=reference, rm=True, forcerm=True, decode=True
+    ):
+        assert "error" not in answer, answer["error"]
+    return reference
+
+
+def _root(tag: str) -> bytes:
+    busybox = find_busybox(CACHE)
+    assert busybox, "the engine images of the tests need a static busybox: apt-get install busybox-static"
+    applets = ["httpd", "sh", "sleep", "wget"]
+    return _tar(
+        {"bin/busybox": busybox.read_bytes(), "www/healthz": b"ok\n", "www/version": f"{tag}\n".encode()},
+        links={f"bin/{applet}": "busybox" for applet in applets},
+        folders=("tmp", "var/lib/galaxy-game"),
+    )
+
+
+def _tar(files: Mapping[str, bytes], *, links: Mapping[str, str] | None = None, folders: Sequence[str] = ()) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in folders:
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(folder)
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            archive.addfile(link)
+    return buffer.getvalue()

@@ -1,0 +1,144 @@
+"""The images of PostgreSQL and Redis: the usual public ones, or one built here where no registry answers.
+
+The own image is a minimal Debian with both servers, made with the package sources this machine has. Its tag
+is the hash of the recipe, so it is made once per daemon and made anew when the recipe changes.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+from docker.errors import DockerException, ImageNotFound
+
+from rtmanager.local.commands import apt_install, can_install
+from rtmanager.local.places import CACHE
+
+_POSTGRES = "postgres:16-alpine"
+_REDIS = "redis:7-alpine"
+_PACKAGES = "postgresql,redis-server"
+_DATA = "/var/lib/postgresql/rtm-tests"
+_INITDB = f"initdb --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 {_DATA}"
+_POSTGRES_SCRIPT = f"""
+PATH=$(echo /usr/lib/postgresql/*/bin):$PATH
+if [ ! -s {_DATA}/PG_VERSION ]; then {_INITDB} && echo 'host all all all trust' >> {_DATA}/pg_hba.conf; fi
+exec postgres -D {_DATA} -k /tmp -c listen_addresses='*' "$@"
+"""
+_REGISTRY_TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ServerImage:
+    """What to run: the image, the command in front of the server's own arguments, and the user."""
+
+    reference: str
+    command: tuple[str, ...]
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerImages:
+    """The two images of one test session."""
+
+    postgres: ServerImage
+    redis: ServerImage
+
+
+def server_images(docker_host: str) -> ServerImages:
+    """Find, pull or build. Takes half a minute the first time where no registry answers."""
+    client = docker.DockerClient(base_url=docker_host, timeout=300)
+    impatient = docker.DockerClient(base_url=docker_host, timeout=_REGISTRY_TIMEOUT_SECONDS)
+    if all(
+        _is_held(client, reference) or _is_pulled(client, impatient, reference) for reference in (_POSTGRES, _REDIS)
+    ):
+        return ServerImages(ServerImage(_POSTGRES, ("postgres",)), ServerImage(_REDIS, ("redis-server",)))
+    own = _own_image(client)
+    return ServerImages(
+        ServerImage(own, ("sh", "-c", _POSTGRES_SCRIPT, "postgres"), user="postgres"),
+        ServerImage(own, ("redis-server", "--dir", "/var/lib/redis"), user="redis"),
+    )
+
+
+def _is_held(client: docker.DockerClient, reference: str) -> bool:
+    try:
+        client.images.get(reference)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _is_pulled(client: docker.DockerClient, impatient: docker.DockerClient, reference: str) -> bool:
+    try:
+        # Only the daemon knows whether it reaches a registry, and a pull that cannot has no time-out of its own.
+        impatient.api.inspect_distribution(reference)  # type: ignore[no-untyped-call]
+        _say(f"pulling {reference}")
+        client.images.pull(reference)
+    except (DockerException, OSError):
+        return False
+    return True
+
+
+def _own_image(client: docker.DockerClient) -> str:
+    recipe = f"{_PACKAGES}\n{_debian_release()}"
+    reference = f"rtmanager-test-servers:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    if not _is_held(client, reference):
+        _build(client, reference)
+    return reference
+
+
+def _build(client: docker.DockerClient, reference: str) -> None:
+    program = _bootstrap_program()
+    _say("no registry answers: making an image of PostgreSQL and Redis from Debian packages (once, half a minute)")
+    command = [program, "--quiet", "--variant=minbase", f"--include={_PACKAGES}", _debian_release(), "-", *_sources()]
+    repository, _colon, tag = reference.partition(":")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as bootstrap:
+        client.api.import_image_from_data(_watched(bootstrap), repository=repository, tag=tag)
+    if bootstrap.returncode != 0:
+        # An archive that ends early is imported without complaint.
+        client.images.remove(reference, force=True)
+        pytest.fail(f"mmdebstrap ended with {bootstrap.returncode}: no image of PostgreSQL and Redis")
+
+
+def _bootstrap_program() -> str:
+    if shutil.which("mmdebstrap") is None and can_install():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        apt_install("mmdebstrap", log=CACHE / "apt.log")
+    program = shutil.which("mmdebstrap")
+    assert program, "no registry answers, and the tests' own server image needs mmdebstrap: apt-get install mmdebstrap"
+    return program
+
+
+def _watched(bootstrap: "subprocess.Popen[bytes]") -> Iterator[bytes]:
+    """The archive in pieces, saying now and then how far it is."""
+    assert bootstrap.stdout is not None
+    started = last = time.monotonic()
+    size = 0
+    while piece := bootstrap.stdout.read(1 << 20):
+        size += len(piece)
+        yield piece
+        if time.monotonic() - last > 5:
+            last = time.monotonic()
+            _say(f"  {size >> 20} MiB after {last - started:.0f} s")
+
+
+def _debian_release() -> str:
+    lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    facts = dict(line.partition("=")[::2] for line in lines if "=" in line)
+    return facts.get("VERSION_CODENAME", "stable").strip('"') if facts.get("ID") == "debian" else "stable"
+
+
+def _sources() -> list[str]:
+    """Debian's own source files of this machine (a mirror may be the only one it reaches), none elsewhere."""
+    candidates = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
+    return [str(path) for path in candidates if path.is_file() and "debian" in path.read_text(encoding="utf-8")]
+
+
+def _say(text: str) -> None:
+    # Past pytest's capture: a first run that is silent for half a minute looks like one that hangs.
+    print(text, file=sys.__stderr__, flush=True)
