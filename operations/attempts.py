@@ -19,9 +19,11 @@ from runtimes.states import RuntimeStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a successful action found or did. ``status`` None leaves the record as it is (a replay)."""
+    """What a successful action found or did. ``status`` None leaves the record as it is: a replay, unless ``acted``."""
 
     status: RuntimeStatus | None = None
+    acted: bool = False
+    note: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     container_id: str = ""
     image_ref: str = ""
@@ -30,7 +32,7 @@ class Result:
     @property
     def is_replay(self) -> bool:
         """Whether there was nothing to do."""
-        return self.status is None
+        return self.status is None and not self.acted
 
 
 class FailedWithAftermathError(RuntimeManagerError):

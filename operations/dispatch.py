@@ -21,6 +21,9 @@ TASK_NAMES: dict[OpKind, str] = {
     OpKind.RESTART: "rtmanager.restart_runtime",
     OpKind.PATCH: "rtmanager.patch_runtime",
     OpKind.CLEANUP_CONTAINER: "rtmanager.cleanup_container",
+    OpKind.RECONCILE_ADOPT: "rtmanager.reconcile_adopt",
+    OpKind.RECONCILE_DISPOSE: "rtmanager.reconcile_dispose",
+    OpKind.RECONCILE_EXIT: "rtmanager.reconcile_exit",
 }
 
 

@@ -38,11 +38,14 @@ class HealthEvent:
     container_id: str
     occurred_at: datetime
     details: Mapping[str, Any] = field(default_factory=dict)
+    occurrence: str = ""
 
     @property
     def dedupe_key(self) -> str:
-        """A container starts, exits or disappears once: whoever sees it second adds nothing."""
-        return f"health:{self.container_id}:{self.event_type}"
+        """One occurrence is one event, however many see it. ``occurrence`` tells apart what can happen to one
+        container more than once; a container starts and disappears once.
+        """
+        return ":".join(filter(None, ["health", self.container_id, self.event_type, self.occurrence]))
 
 
 def epoch_ms(moment: datetime) -> int:

@@ -44,7 +44,7 @@ def succeed(claim: Claim, result: Result, *, runtime: Runtime | None, steps: Ste
             claim,
             outcome=Outcome.SUCCESS,
             error_code=error_code,
-            error_message="",
+            error_message=result.note,
             steps=steps,
             container_id=result.container_id,
             image_ref=result.image_ref or operation.image_ref,

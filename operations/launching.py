@@ -41,9 +41,13 @@ class Launch:
 
 
 def observe(attempt: Attempt) -> Container | None:
-    """What stands under the game's name right now."""
+    """The game's container right now: what stands under its name, else the recorded one (adopted under another)."""
+    recorded = attempt.runtime.current_container_id if attempt.runtime else None
     with attempt.step("observe"):
-        return attempt.containers.find(attempt.container_name)
+        seen = attempt.containers.find(attempt.container_name)
+        if recorded and not attempt.owns(seen):
+            seen = attempt.containers.find(recorded) or seen
+        return seen
 
 
 def validate(attempt: Attempt, image_ref: str) -> None:

@@ -4,15 +4,16 @@ import os
 import random
 import socket
 import threading
+from collections.abc import Callable
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
-from operations import claims, finishing
+from operations import claims, finishing, repairs
 from operations.actions import ACTIONS, abandon
-from operations.attempts import Attempt
+from operations.attempts import Attempt, Result
 from operations.claims import Claim
 from operations.exceptions import LeaseLostError
 from operations.leases import keeper
@@ -24,6 +25,13 @@ from runtimes.models import Runtime
 from runtimes.policy import current_policy
 
 log = structlog.get_logger(__name__)
+
+DEEDS: dict[OpKind, Callable[[Attempt], Result]] = {
+    **ACTIONS,
+    OpKind.RECONCILE_ADOPT: repairs.adopt,
+    OpKind.RECONCILE_DISPOSE: repairs.dispose,
+    OpKind.RECONCILE_EXIT: repairs.observe_exit,
+}
 
 # An operation that has killed its worker this often is failed instead of tried once more.
 MAX_ATTEMPTS = 3
@@ -79,7 +87,7 @@ def _attempt(claim: Claim) -> None:
     )
     try:
         _refuse_poison(attempt)
-        result = ACTIONS[OpKind(claim.operation.op_kind)](attempt)
+        result = DEEDS[OpKind(claim.operation.op_kind)](attempt)
     except ContainersUnavailableError as error:
         _wait_or_give_up(attempt, error)
     except (LeaseLostError, StaleRuntimeError, DatabaseError, InterfaceError):

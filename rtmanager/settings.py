@@ -2,6 +2,7 @@
 
 import secrets
 import sys
+from datetime import timedelta
 
 from rtmanager.config import BadSettingsError, load_config
 from rtmanager.databases import django_database, result_backend_url
@@ -115,9 +116,18 @@ CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = RTMANAGER.shutdown_timeout.total_seconds()
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
-CELERY_BEAT_SCHEDULE = {
+
+
+def _periodic(task: str, every: timedelta) -> dict[str, object]:
     # Expires before the next one is due: periodic work is never piled up by a worker that was away.
-    "trim-outbox": {"task": "rtmanager.trim_outbox", "schedule": 3600.0, "options": {"expires": 3000.0}},
+    seconds = every.total_seconds()
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds * 0.9}}
+
+
+CELERY_BEAT_SCHEDULE = {
+    "reconcile": _periodic("rtmanager.reconcile", RTMANAGER.reconcile_interval),
+    "clean-up-expired": _periodic("rtmanager.clean_up_expired", RTMANAGER.cleanup_interval),
+    "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
 }
 CELERY_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
 CELERY_RESULT_EXTENDED = True

@@ -40,6 +40,24 @@ def cleanup_container(operation_id: int) -> None:
     run(operation_id)
 
 
+@shared_task(name=TASK_NAMES[OpKind.RECONCILE_ADOPT], ignore_result=True)
+def reconcile_adopt(operation_id: int) -> None:
+    """Run an adoption."""
+    run(operation_id)
+
+
+@shared_task(name=TASK_NAMES[OpKind.RECONCILE_DISPOSE], ignore_result=True)
+def reconcile_dispose(operation_id: int) -> None:
+    """Run a disposal."""
+    run(operation_id)
+
+
+@shared_task(name=TASK_NAMES[OpKind.RECONCILE_EXIT], ignore_result=True)
+def reconcile_exit(operation_id: int) -> None:
+    """Run an observed exit."""
+    run(operation_id)
+
+
 @worker_shutting_down.connect
 def stop_taking_up_work(**_details: Any) -> None:
     """A worker asked to stop ends what it does and leaves the games' next operations to others."""

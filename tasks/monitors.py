@@ -4,11 +4,24 @@ from datetime import timedelta
 
 from celery import shared_task
 
-from operations import outbox
+from operations import outbox, retention
+from operations.reconciler import reconcile_all
 
 # Published events serve questions and repair; the operation log itself is kept for ever.
 _PUBLISHED_KEPT = timedelta(days=30)
 _DELETED_AT_ONCE = 5000
+
+
+@shared_task(name="rtmanager.reconcile")
+def reconcile() -> int:
+    """Compare all records with Docker and ask for repairs; returns how many. Idempotent."""
+    return reconcile_all()
+
+
+@shared_task(name="rtmanager.clean_up_expired")
+def clean_up_expired() -> int:
+    """Ask for the cleanup of containers stopped longer than the retention; returns how many. Idempotent, bounded."""
+    return retention.clean_up_expired()
 
 
 @shared_task(name="rtmanager.trim_outbox")

@@ -71,12 +71,17 @@ ALIVE_STATES = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, Contain
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One look at one container. ``health`` is Docker's health check, empty when the image has none."""
+    """One look at one container.
+
+    ``image_ref`` is what it was created from, in its creator's words; ``health`` is Docker's health check,
+    empty when the image has none.
+    """
 
     id: str
     name: str
     state: ContainerState
     image_id: str = ""
+    image_ref: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     exit_code: int = 0
     oom_killed: bool = False

@@ -97,6 +97,7 @@ class FakeEngine:
                 name=spec.name,
                 state=ContainerState.CREATED,
                 image_id=image.id,
+                image_ref=spec.image_ref,
                 labels={**image.labels, **spec.labels},
             )
             self.containers[container.id] = container
@@ -256,5 +257,6 @@ def _as_listed(container: Container) -> Container:
         name=container.name,
         state=container.state,
         image_id=container.image_id,
+        image_ref=container.image_ref,
         labels=container.labels,
     )

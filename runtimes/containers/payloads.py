@@ -68,6 +68,7 @@ def container_from_inspect(raw: Mapping[str, Any]) -> Container:
         name=raw["Name"].removeprefix("/"),
         state=ContainerState(state["Status"]),
         image_id=raw.get("Image", ""),
+        image_ref=raw["Config"].get("Image", ""),
         labels=raw["Config"].get("Labels") or {},
         exit_code=state.get("ExitCode", 0),
         oom_killed=state.get("OOMKilled", False),
@@ -87,6 +88,7 @@ def container_from_list(raw: Mapping[str, Any]) -> Container:
         name=next((name for name in names if "/" not in name), ""),
         state=ContainerState(raw["State"]),
         image_id=raw.get("ImageID", ""),
+        image_ref=raw.get("Image", ""),
         labels=raw.get("Labels") or {},
     )
 

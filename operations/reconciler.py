@@ -1,0 +1,218 @@
+"""Comparing what is recorded with what Docker shows, and asking for repairs. Never touches Docker or a record itself:
+every repair is an operation, which looks again under its lease before it changes anything.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from django.conf import settings
+
+from operations.intake import OperationRequest, accept_unless_busy
+from operations.models import Operation
+from operations.states import OPEN_STATES, OpKind, OpSource, OpState
+from runtimes.containers import connect
+from runtimes.containers.base import Container, ContainerState, ContainersUnavailableError
+from runtimes.exceptions import ConflictError
+from runtimes.games import is_game_id
+from runtimes.models import Runtime
+from runtimes.states import RuntimeStatus
+
+log = structlog.get_logger(__name__)
+
+# The same drift is asked about once in this time: a repair that failed is tried again, one under way is not doubled.
+_ASK_AGAIN_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the record of a game says."""
+
+    game_id: str
+    status: RuntimeStatus
+    container_id: str | None
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Docker could not be asked. It is not an empty list: nothing follows from it."""
+
+    reason: str
+
+
+Observed = Sequence[Container] | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One difference between record and Docker. ``op_kind`` None: told, but left to people."""
+
+    game_id: str
+    op_kind: OpKind | None
+    container_id: str
+    record_fence: int
+    reason: str
+    is_leftover: bool = False
+
+
+def plan(
+    records: Mapping[str, Recorded],
+    observed: Observed,
+    *,
+    busy: Collection[str],
+    finished_operations: Collection[str],
+) -> list[Finding]:
+    """What differs and what would mend it. Pure; applied twice it asks for the same.
+
+    ``observed`` are containers of ours only (owner and stack). ``busy`` games, which have an open operation, are
+    nobody else's business. ``finished_operations`` are the ids, of those on the containers, that have ended.
+    """
+    if isinstance(observed, Unknown):
+        return []
+    by_game: dict[str, list[Container]] = {game_id: [] for game_id in records}
+    for container in observed:
+        if is_game_id(container.game_id):
+            by_game.setdefault(container.game_id, []).append(container)
+    return [
+        finding
+        for game_id in sorted(by_game)
+        if game_id not in busy
+        for finding in _judge(game_id, records.get(game_id), by_game[game_id], finished_operations)
+    ]
+
+
+def _judge(
+    game_id: str, record: Recorded | None, containers: Sequence[Container], finished: Collection[str]
+) -> Iterable[Finding]:
+    if any(one.state == ContainerState.REMOVING for one in containers):
+        # Half gone: the next look will tell.
+        return
+
+    def finding(op_kind: OpKind | None, container_id: str, reason: str, *, is_leftover: bool = False) -> Finding:
+        return Finding(game_id, op_kind, container_id, record.fence if record else 0, reason, is_leftover=is_leftover)
+
+    own = next((one for one in containers if record and one.id == record.container_id), None)
+    others = [one for one in containers if one is not own]
+    strangers = [one for one in others if one.is_alive and one.operation_id not in finished]
+    for one in others:
+        if one.operation_id in finished:
+            yield finding(OpKind.RECONCILE_DISPOSE, one.id, "left behind by an ended operation", is_leftover=True)
+    repair = _repair(record, own, strangers)
+    if repair is not None:
+        yield finding(*repair)
+    for one in strangers:
+        if repair is None or repair[1] != one.id:
+            yield finding(None, one.id, "a live container that belongs to no record; remove it, or start the game")
+
+
+def _repair(
+    record: Recorded | None, own: Container | None, strangers: Sequence[Container]
+) -> tuple[OpKind, str, str] | None:
+    """What brings record and Docker together: the operation, the container and why; None when they agree."""
+    status = record.status if record else None
+    if own is not None and own.is_alive:
+        is_drift = status == RuntimeStatus.STOPPED
+        return (OpKind.RECONCILE_ADOPT, own.id, "recorded as stopped, but its container runs") if is_drift else None
+    if strangers and status != RuntimeStatus.REMOVED:
+        return OpKind.RECONCILE_ADOPT, strangers[0].id, "a live container that is not the recorded one"
+    if record is None or status == RuntimeStatus.REMOVED:
+        return None
+    if own is None:
+        return OpKind.RECONCILE_DISPOSE, record.container_id or "", "recorded, but its container is gone"
+    if status == RuntimeStatus.RUNNING:
+        return OpKind.RECONCILE_EXIT, own.id, f"recorded as running, but its container is {own.state}"
+    return None
+
+
+def survey(game_ids: Collection[str] | None = None) -> tuple[list[Finding], set[str]]:
+    """Look at records and Docker, all games or these; returns the findings and the games too busy to be judged.
+
+    Records are read before and after Docker is listed: what changed in between is left for the next look.
+    Raises ContainersUnavailableError when Docker cannot be asked.
+    """
+    before = _records(game_ids)
+    containers = [
+        one
+        for one in connect().list_owned(settings.RTMANAGER.stack)
+        if game_ids is None or one.game_id in game_ids
+    ]  # fmt: skip
+    busy = _busy_games(game_ids)
+    after = _records(game_ids)
+    changed = {game_id for game_id in before.keys() | after.keys() if before.get(game_id) != after.get(game_id)}
+    labelled = {one.operation_id for one in containers if one.operation_id.isdecimal()}
+    return plan(after, containers, busy=busy | changed, finished_operations=_finished(labelled)), busy | changed
+
+
+def reconcile_games(game_ids: Collection[str]) -> set[str]:
+    """Look at these games and ask for their repairs; returns those that were busy and must be looked at again."""
+    findings, busy = survey(set(game_ids))
+    return busy | {one.game_id for one in findings if not _ask_for(one)}
+
+
+def reconcile_all() -> int:
+    """Look at all games and ask for the repairs; returns how many. Docker away means unknown: nothing is asked."""
+    try:
+        findings, _busy = survey()
+    except ContainersUnavailableError as error:
+        log.warning("reconcile_skipped", reason=error.message)
+        return 0
+    return sum(_ask_for(one) for one in findings)
+
+
+def _ask_for(finding: Finding) -> bool:
+    """File the operation that mends this; False when the game has become busy meanwhile."""
+    if finding.op_kind is None:
+        log.warning("drift_left_to_people", **_fields(finding))
+        return True
+    bucket = int(time.time() // _ASK_AGAIN_SECONDS)
+    key = f"reconcile:{finding.op_kind}:{finding.game_id}:{finding.container_id}:{finding.record_fence}:{bucket}"
+    request = OperationRequest(
+        game_id=finding.game_id,
+        op_kind=finding.op_kind,
+        op_source=OpSource.AUTO_RECONCILE,
+        job_key=key,
+        source_ref=finding.reason,
+        arguments={
+            "container_id": finding.container_id,
+            "record_fence": finding.record_fence,
+            "is_leftover": finding.is_leftover,
+        },
+    )
+    try:
+        operation = accept_unless_busy(request)
+    except ConflictError:
+        return False
+    log.info("drift_found", operation_id=operation.pk, **_fields(finding))
+    return True
+
+
+def _fields(finding: Finding) -> dict[str, object]:
+    return {
+        "game_id": finding.game_id,
+        "op_kind": finding.op_kind,
+        "container_id": finding.container_id,
+        "reason": finding.reason,
+    }
+
+
+def _records(game_ids: Collection[str] | None) -> dict[str, Recorded]:
+    rows = Runtime.objects.all() if game_ids is None else Runtime.objects.filter(game_id__in=game_ids)
+    return {
+        game_id: Recorded(game_id, RuntimeStatus(status), container_id, fence)
+        for game_id, status, container_id, fence in rows.values_list(
+            "game_id", "status", "current_container_id", "fence"
+        )
+    }
+
+
+def _busy_games(game_ids: Collection[str] | None) -> set[str]:
+    rows = Operation.objects.filter(state__in=OPEN_STATES)
+    rows = rows if game_ids is None else rows.filter(game_id__in=game_ids)
+    return set(rows.values_list("game_id", flat=True))
+
+
+def _finished(operation_ids: Collection[str]) -> set[str]:
+    rows = Operation.objects.filter(pk__in=operation_ids, state=OpState.FINISHED)
+    return {str(pk) for pk in rows.values_list("pk", flat=True)}
