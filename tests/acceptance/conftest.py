@@ -1,0 +1,85 @@
+"""The service under acceptance: one per module, on shared servers, with databases and a playground of its own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from tests.servers.databases import PostgresServer, RedisServer
+from tests.servers.playground import Playground, open_playground
+from tests.servers.service import Servers, Service, allot, migrate, opened
+
+MakeService = Callable[..., Service]
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> str:
+    """A migrated database to copy: migrating anew for each service would take seconds."""
+    name = postgres_server.create_database()
+    migrate(postgres_server.url(name))
+    return name
+
+
+@pytest.fixture(scope="module")
+def module_playground(
+    docker_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Playground]:
+    """The playground of a module's service; kept when one of its tests fails."""
+    failed_before = request.session.testsfailed
+    ground = open_playground(docker_client, tmp_path_factory.mktemp("games"))
+    yield ground
+    if request.session.testsfailed > failed_before:
+        print(f"kept until the next run: {ground.describe()}")  # noqa: T201
+    else:
+        ground.clear()
+
+
+@pytest.fixture(scope="session")
+def allot_servers(
+    postgres_server: PostgresServer, redis_server: RedisServer, migrated_template: str
+) -> Callable[[], Servers]:
+    """Give out databases on the shared servers, one set for each service."""
+    return lambda: allot(postgres_server, redis_server, template=migrated_template)
+
+
+@pytest.fixture(scope="module")
+def service(
+    allot_servers: Callable[[], Servers], module_playground: Playground, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """One running service for the whole module. At the end every process must stop gracefully."""
+    with opened(Service(allot_servers(), module_playground, log_folder=tmp_path_factory.mktemp("logs"))) as running:
+        running.start()
+        yield running
+        assert set(running.stop().values()) == {0}
+
+
+@pytest.fixture
+def make_service(
+    allot_servers: Callable[[], Servers], playground: Playground, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[MakeService]:
+    """Make a service of one test's own, not started: ``make_service(LOG_LEVEL="debug")``. It is closed at the end."""
+    with ExitStack() as stack:
+
+        def make(servers: Servers | None = None, **settings: str) -> Service:
+            made = Service(servers or allot_servers(), playground, log_folder=tmp_path, **settings)
+            request.node.stash.setdefault(_MADE, []).append(made)
+            return stack.enter_context(opened(made))
+
+        yield make
+
+
+_MADE = pytest.StashKey[list[Service]]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the end of every process's log with a failed test."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    shared = getattr(item, "funcargs", {}).get("service")
+    if report.failed:
+        for one in [*item.stash.get(_MADE, []), *([shared] if shared else [])]:
+            report.sections.extend((f"log of {name}", text) for name, text in one.logs())
