@@ -13,7 +13,10 @@ EntryId = tuple[int, int]
 
 
 class StreamsUnavailableError(ServiceUnavailableError):
-    """Redis did not answer, or not in time: whether the call took effect is unknown. Repeating it is safe."""
+    """Redis did not answer, not in time, or refused; the text says what was tried and on which key.
+
+    Whether the call took effect is unknown. Repeating it is safe.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,10 @@ class JobStreams(Protocol):
         """Make streams and group where missing; a new group begins with the oldest entry. Idempotent."""
 
     def pending(self) -> list[StreamEntry]:
-        """Everything delivered but not acknowledged, to us or to consumers that are gone, oldest first per stream."""
+        """Everything delivered but not acknowledged, to us or to consumers that are gone, oldest first per stream.
+
+        An entry deleted since its delivery comes as a tombstone, at least once.
+        """
 
     def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:
         """Up to ``count`` new entries *of each stream*, in one atomic look; waits up to ``block_ms`` for

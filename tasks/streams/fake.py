@@ -2,9 +2,10 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError
+from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError, parse_entry_id
 
 
 class FakeStreamServer:
@@ -12,10 +13,12 @@ class FakeStreamServer:
 
     def __init__(self) -> None:
         self.streams: dict[str, dict[str, Mapping[str, str]]] = defaultdict(dict)
-        self.delivered: dict[str, int] = defaultdict(int)
+        self.delivered: dict[str, str] = defaultdict(lambda: "0-0")
         self.pending: dict[str, dict[str, None]] = defaultdict(dict)
         self.markers: dict[str, str] = {}
         self.is_away = False
+        self.loses_replies = False
+        self._deleted: dict[str, str] = defaultdict(lambda: "0-0")
         self._ids = itertools.count(1)
 
     def add(self, stream: str, fields: Mapping[str, str]) -> str:
@@ -24,10 +27,30 @@ class FakeStreamServer:
         self.streams[stream][entry_id] = dict(fields)
         return entry_id
 
-    def check(self) -> None:
-        """Raise while the server is away."""
+    def delete(self, stream: str, *entry_ids: str) -> None:
+        """Take entries out of a stream; where they are pending, tombstones stay."""
+        for entry_id in entry_ids:
+            if self.streams[stream].pop(entry_id, None) is not None:
+                self._deleted[stream] = max(self._deleted[stream], entry_id, key=parse_entry_id)
+
+    def flush(self) -> None:
+        """Forget everything, groups and markers too; the clock goes on."""
+        for held in (self.streams, self.delivered, self.pending, self.markers, self._deleted):
+            held.clear()
+
+    def last_entry_id(self, stream: str) -> str:
+        """The highest id given out, deleted entries included."""
+        return max(next(reversed(self.streams[stream]), "0-0"), self._deleted[stream], key=parse_entry_id)
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """One call of a client: fails before it while the server is away, after it while replies get lost."""
         if self.is_away:
             message = "Redis does not answer (it was told to be away)"
+            raise StreamsUnavailableError(message)
+        yield
+        if self.loses_replies:
+            message = "Redis does not answer (it was told to lose replies)"
             raise StreamsUnavailableError(message)
 
 
@@ -40,34 +63,42 @@ class FakeJobStreams:
 
     def ensure_group(self) -> None:
         """See JobStreams."""
-        self.server.check()
+        with self.server.call():
+            for name in self.names:
+                self.server.delivered.setdefault(name, "0-0")
 
     def pending(self) -> list[StreamEntry]:
         """See JobStreams."""
-        self.server.check()
-        return [
-            StreamEntry(name, entry_id, self.server.streams[name].get(entry_id))
-            for name in self.names
-            for entry_id in self.server.pending[name]
-        ]
+        with self.server.call():
+            return [
+                StreamEntry(name, entry_id, self.server.streams[name].get(entry_id))
+                for name in self.names
+                for entry_id in sorted(self.server.pending[name], key=parse_entry_id)
+            ]
 
     def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:  # noqa: ARG002 - nothing to wait for here
         """See JobStreams."""
-        self.server.check()
-        return [entry for name in self.names for entry in self._deliver(name, count=count)]
+        with self.server.call():
+            return [entry for name in self.names for entry in self._deliver(name, count=count)]
 
     def _deliver(self, name: str, *, count: int) -> list[StreamEntry]:
-        start = self.server.delivered[name]
-        fresh = list(self.server.streams[name].items())[start : start + count]
-        self.server.delivered[name] += len(fresh)
-        self.server.pending[name].update(dict.fromkeys(entry_id for entry_id, _ in fresh))
-        return [StreamEntry(name, entry_id, fields) for entry_id, fields in fresh]
+        after = parse_entry_id(self.server.delivered[name])
+        waiting = [
+            StreamEntry(name, entry_id, fields)
+            for entry_id, fields in self.server.streams[name].items()
+            if parse_entry_id(entry_id) > after
+        ]
+        fresh = waiting[:count]
+        for entry in fresh:
+            self.server.delivered[name] = entry.entry_id
+            self.server.pending[name][entry.entry_id] = None
+        return fresh
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """See JobStreams."""
-        self.server.check()
-        for entry in entries:
-            self.server.pending[entry.stream].pop(entry.entry_id, None)
+        with self.server.call():
+            for entry in entries:
+                self.server.pending[entry.stream].pop(entry.entry_id, None)
 
 
 class FakeEventStreams:
@@ -78,8 +109,8 @@ class FakeEventStreams:
 
     def publish_once(self, publications: Sequence[Publication]) -> list[str]:
         """See EventStreams."""
-        self.server.check()
-        return [self._publish(one) for one in publications]
+        with self.server.call():
+            return [self._publish(one) for one in publications]
 
     def _publish(self, one: Publication) -> str:
         marker = f"{one.stream}:{one.dedupe_key}"
@@ -89,5 +120,5 @@ class FakeEventStreams:
 
     def last_entry_id(self, stream: str) -> str:
         """See EventStreams."""
-        self.server.check()
-        return next(reversed(self.server.streams[stream]), "0-0")
+        with self.server.call():
+            return self.server.last_entry_id(stream)

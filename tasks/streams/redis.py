@@ -39,7 +39,11 @@ return id
 def _unavailable(doing: str) -> Iterator[None]:
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError) as error:
+    except redis.ResponseError as error:
+        # A key of another type, a full or read-only server: for a person to mend, so the loops keep trying.
+        message = f"Redis refuses ({doing}): {error}"
+        raise StreamsUnavailableError(message) from error
+    except redis.RedisError as error:
         message = f"Redis does not answer ({doing}): {error}"
         raise StreamsUnavailableError(message) from error
 
@@ -62,9 +66,10 @@ def connect(url: str) -> redis.Redis:
 class RedisJobStreams:
     """The job streams behind one consumer group."""
 
-    def __init__(self, url: str, *, names: Sequence[str]) -> None:
+    def __init__(self, url: str, *, names: Sequence[str], foreign_idle_ms: int = _FOREIGN_IDLE_MS) -> None:
         self._client = connect(url)
         self.names = tuple(names)
+        self._foreign_idle_ms = foreign_idle_ms
 
     def ensure_group(self) -> None:
         """See JobStreams."""
@@ -79,19 +84,23 @@ class RedisJobStreams:
     def pending(self) -> list[StreamEntry]:
         """See JobStreams."""
         entries: list[StreamEntry] = []
-        with _unavailable("reading pending jobs"):
-            for name in self.names:
-                self._take_over_foreign(name)
-                entries.extend(self._own_pending(name))
+        for name in self.names:
+            with _unavailable(f"reading pending jobs of {name}"):
+                found = [*self._take_over_foreign(name), *self._own_pending(name)]
+                entries.extend(sorted(found, key=lambda one: one.order))
         return entries
 
-    def _take_over_foreign(self, name: str) -> None:
+    def _take_over_foreign(self, name: str) -> Iterator[StreamEntry]:
+        """Claim what others left; gives the tombstones that the server struck off the list meanwhile."""
         cursor: Any = b"0-0"
         while True:
             answer = self._client.xautoclaim(
-                name, GROUP, CONSUMER, min_idle_time=_FOREIGN_IDLE_MS, start_id=cursor, count=_PAGE, justid=False
+                name, GROUP, CONSUMER, min_idle_time=self._foreign_idle_ms, start_id=cursor, count=_PAGE, justid=False
             )
-            cursor = answer[0]
+            cursor, _claimed, *struck_off = answer
+            # From Redis 7 on this is the only place that tells of them; 6.2 leaves them among our own.
+            for entry_id in struck_off[0] if struck_off else []:
+                yield StreamEntry(name, _text(entry_id), None)
             if cursor == b"0-0":
                 return
 
@@ -107,23 +116,27 @@ class RedisJobStreams:
 
     def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:
         """See JobStreams."""
-        with _unavailable("reading jobs"):
+        with _unavailable(f"reading jobs of {' and '.join(self.names)}"):
             try:
-                answer = self._client.xreadgroup(
-                    GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None
-                )
+                answer = self._look(count=count, block_ms=block_ms)
             except redis.ResponseError as error:
                 if "NOGROUP" not in str(error):
                     raise
                 # The server came back without its data: begin again; what is on record already is not done twice.
                 log.warning("consumer_group_recreated", streams=self.names)
                 self.ensure_group()
-                return []
+                # Looked again: an empty answer unseen would say that no stream holds anything older.
+                answer = self._look(count=count, block_ms=block_ms)
         return _entries(answer)
+
+    def _look(self, *, count: int, block_ms: int) -> Any:
+        return self._client.xreadgroup(
+            GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None
+        )
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """See JobStreams."""
-        with _unavailable("acknowledging jobs"):
+        with _unavailable(f"acknowledging jobs of {' and '.join(self.names)}"):
             pipeline = self._client.pipeline(transaction=False)
             for name in self.names:
                 ids = [entry.entry_id for entry in entries if entry.stream == name]
@@ -134,7 +147,8 @@ class RedisJobStreams:
 
 def _entries(answer: Any) -> list[StreamEntry]:
     return [
-        StreamEntry(_text(name), _text(entry_id), None if fields is None else _fields(fields))
+        # No entry is without fields: redis-py gives an empty dict for one whose content is gone.
+        StreamEntry(_text(name), _text(entry_id), _fields(fields) if fields else None)
         for name, entries in answer or []
         for entry_id, fields in entries
     ]
@@ -157,13 +171,20 @@ class RedisEventStreams:
 
     def publish_once(self, publications: Sequence[Publication]) -> list[str]:
         """See EventStreams."""
+        # One transaction: a server that begins to refuse, or ceases to, in the middle of a batch would turn its order.
+        pipeline = self._client.pipeline(transaction=True)
+        for one in publications:
+            flat = [part for pair in one.fields.items() for part in pair]
+            marker = f"rtm:published:{one.stream}:{one.dedupe_key}"
+            pipeline.eval(_PUBLISH_ONCE, 2, one.stream, marker, _MARKER_TTL_SECONDS, *flat)
         with _unavailable("publishing events"):
-            pipeline = self._client.pipeline(transaction=False)
-            for one in publications:
-                flat = [part for pair in one.fields.items() for part in pair]
-                marker = f"rtm:published:{one.stream}:{one.dedupe_key}"
-                pipeline.eval(_PUBLISH_ONCE, 2, one.stream, marker, _MARKER_TTL_SECONDS, *flat)
-            return [_text(entry_id) for entry_id in pipeline.execute()]
+            # Not raised there: redis-py's text would be the whole script and not the name of the stream.
+            answers = pipeline.execute(raise_on_error=False)
+        for one, answer in zip(publications, answers, strict=True):
+            with _unavailable(f"publishing to {one.stream}"):
+                if isinstance(answer, redis.RedisError):
+                    raise answer
+        return [_text(entry_id) for entry_id in answers]
 
     def last_entry_id(self, stream: str) -> str:
         """See EventStreams."""
