@@ -6,4 +6,8 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+from rtmanager.api.chunked import MeasuredBodies  # noqa: E402  # what it imports needs Django set up
+
+application = MeasuredBodies(_django)

@@ -1,19 +1,28 @@
-"""What operators see of the games. Nothing is edited here: a record changes only through an operation."""
+"""What operators see of the games, and the tokens they give out.
+
+Nothing of a game is edited here: a record changes only through an operation.
+"""
 
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
-from django.db.models import Model
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from runtimes.models import HealthSnapshot, Runtime
+from runtimes import tokens
+from runtimes.models import ApiToken, HealthSnapshot, Runtime
 
 SHORT_ID_LENGTH = 12
+# Time to bring the new token to where the old one is in use.
+ROTATION_GRACE = timedelta(hours=1)
 
 
 class ReadOnly:
@@ -82,3 +91,96 @@ class RuntimeAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # gen
         address = reverse("admin:operations_operation_changelist")
         query = urlencode({"game_id__exact": runtime.game_id})
         return format_html('<a href="{}?{}">operations</a>', address, query)
+
+
+class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+    """What a new token is for. Its secret is made, never typed."""
+
+    class Meta:
+        model = ApiToken
+        fields = ("name", "caller", "scopes", "expires_at", "note")
+
+    def clean_name(self) -> str:
+        """The name, if no current token has it."""
+        name: str = self.cleaned_data["name"]
+        if tokens.name_is_taken(name):
+            message = "A current token has this name: rotate or revoke it, or choose another."
+            raise forms.ValidationError(message)
+        return name
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+    """Tokens are made, rotated and revoked; never edited, never deleted, their digests never shown."""
+
+    form = ApiTokenForm
+    list_display = ("name", "public_id", "caller", "scopes", "last_used_at", "expires_at", "state")
+    list_filter = ("caller", "scopes", ("revoked_at", admin.EmptyFieldListFilter))
+    search_fields = ("name__startswith", "public_id__exact")
+    actions = ("rotate", "revoke")
+    actions_selection_counter = True
+    view_fields = (
+        "public_id", "name", "caller", "scopes", "state", "note", "created_by", "created_at", "expires_at",
+        "last_used_at", "replaced_at", "revoked_at",
+    )  # fmt: skip
+
+    def get_fields(self, _request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
+        """What can be said of a new token; of one that exists, all but its digest."""
+        return ApiTokenForm.Meta.fields if obj is None else self.view_fields
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
+        """Nothing of a token changes by hand."""
+        return () if obj is None else self.view_fields
+
+    def has_change_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
+        """Whether a token may be edited: never."""
+        return False
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
+        """Whether a token may be deleted: never, a revoked one is a record of who had access."""
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may end tokens: who may change them."""
+        return bool(request.user.has_perm("runtimes.change_apitoken"))
+
+    def has_rotate_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may rotate tokens: who may end and make them."""
+        return self.has_revoke_permission(request) and self.has_add_permission(request)
+
+    @admin.display(description="state")
+    def state(self, token: ApiToken) -> str:
+        """Whether it opens anything now."""
+        return token.state_at(timezone.now())
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: Any) -> None:
+        """Make the token and show it, this once."""
+        del form, change
+        obj.created_by = request.user.get_username()
+        self._show(request, tokens.issue(obj))
+
+    @admin.action(description="Rotate: a new token now, the old one for another hour", permissions=["rotate"])
+    def rotate(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
+        """Replace each chosen token; those that cannot be are named."""
+        for token in chosen:
+            try:
+                issued = tokens.rotate(
+                    token, grace=ROTATION_GRACE, created_by=request.user.get_username(), now=timezone.now()
+                )
+            except tokens.TokenError as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                self.log_change(request, token, f"Rotated; its successor is {issued.token.public_id}.")
+                self._show(request, issued)
+
+    @admin.action(description="Revoke: refused from now on", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
+        """Refuse each chosen token from now on."""
+        for token in chosen.filter(revoked_at__isnull=True):
+            self.log_change(request, token, "Revoked.")
+        count = tokens.revoke(chosen, now=timezone.now())
+        self.message_user(request, f"Revoked {count} token(s).", messages.SUCCESS)
+
+    def _show(self, request: HttpRequest, issued: tokens.IssuedToken) -> None:
+        text = f"The token of {issued.token}, shown this once: {issued.bearer}"
+        self.message_user(request, text, messages.WARNING)

@@ -1,16 +1,18 @@
-"""The nouns: one Runtime per game, and the last thing seen of its health."""
+"""The nouns: one Runtime per game, the last thing seen of its health, and the tokens of those who may ask."""
 
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from runtimes.exceptions import StaleRuntimeError
-from runtimes.states import TRANSITIONS, RuntimeStatus
+from runtimes.states import TRANSITIONS, CallerName, RuntimeStatus, TokenScopes
 
 GAME_ID_MAX_LENGTH = 51
+NAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
 
 
 class Runtime(models.Model):
@@ -94,3 +96,54 @@ class HealthSnapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.runtime_id}: {self.event_type}"
+
+
+class ApiToken(models.Model):
+    """A caller's right to use the API. Only a digest of its secret is kept; rows stay as a record of who had access.
+
+    ``public_id`` finds the row and may be logged. ``replaced_at`` is when a rotation put a newer one in its place.
+    """
+
+    public_id = models.CharField("id", max_length=16, unique=True)
+    secret_sha256 = models.CharField(max_length=64)
+    name = models.CharField(
+        max_length=63,
+        validators=[RegexValidator(NAME_PATTERN, "1 to 63 letters, digits, '.', '_' or '-'")],
+        help_text="What it is for, for example gm-production.",
+    )
+    caller = models.CharField(max_length=8, choices=CallerName.choices, help_text="Whose calls these are.")
+    scopes = models.CharField(max_length=16, choices=TokenScopes.choices, default=TokenScopes.READ_OPERATE)
+    note = models.TextField(blank=True, default="")
+    created_by = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="UTC; empty: never.")
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    replaced_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API token"
+        ordering: ClassVar = ["name", "-id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["name"],
+                condition=Q(revoked_at__isnull=True, replaced_at__isnull=True),
+                name="api_token_one_current_per_name",
+            ),
+            models.CheckConstraint(condition=Q(caller__in=CallerName.values), name="api_token_caller_known"),
+            models.CheckConstraint(condition=Q(scopes__in=TokenScopes.values), name="api_token_scopes_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.public_id})"
+
+    @property
+    def scope_names(self) -> frozenset[str]:
+        """What it allows: ``read``, ``operate`` or both."""
+        return frozenset(self.scopes.split())
+
+    def state_at(self, now: datetime) -> str:
+        """``valid``, ``expired`` or ``revoked``."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"

@@ -11,6 +11,28 @@ class RuntimeStatus(models.TextChoices):
     REMOVED = "removed", "removed"
 
 
+class CallerName(models.TextChoices):
+    """The services that may call the API."""
+
+    GM = "gm", "Game Master"
+    ADMIN = "admin", "Admin service"
+
+
+class Scope(models.TextChoices):
+    """What a caller may do: look, or have something done."""
+
+    READ = "read", "read"
+    OPERATE = "operate", "operate"
+
+
+class TokenScopes(models.TextChoices):
+    """The sets of scopes a token can hold, as they are stored."""
+
+    READ = "read", "read"
+    OPERATE = "operate", "operate"
+    READ_OPERATE = "read operate", "read and operate"
+
+
 # A first record may be written as running (start) or as stopped (start with no_start).
 INITIAL_STATUSES = frozenset({RuntimeStatus.RUNNING, RuntimeStatus.STOPPED})
 

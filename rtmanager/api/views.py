@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rtmanager.api.readiness import code_of, readiness
 from runtimes.api.base import ContractView
 from runtimes.api.errors import envelope
-from runtimes.api.schema import REQUEST_ID, ErrorSerializer
+from runtimes.api.schema import ALWAYS, ErrorSerializer
 
 _CHECKS = {"database": "ok", "redis": "ok", "docker": "ok", "network": "ok"}
 _NO_NETWORK = 'Docker network "galaxy-net" does not exist; create it with: docker network create galaxy-net'
@@ -68,7 +68,7 @@ class HealthzView(PublicView):
         operation_id="internalHealthz",
         summary="Is the process alive?",
         tags=["health"],
-        parameters=[REQUEST_ID],
+        parameters=ALWAYS,
         responses=AliveSerializer,
     )
     def get(self, _request: Request) -> Response:
@@ -83,7 +83,7 @@ class ReadyzView(PublicView):
         operation_id="internalReadyz",
         summary="Can the service do its work?",
         tags=["health"],
-        parameters=[REQUEST_ID],
+        parameters=ALWAYS,
         responses={
             200: ReadySerializer,
             503: OpenApiResponse(NotReadySerializer, description="`service_unavailable`, `docker_unavailable`"),

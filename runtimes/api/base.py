@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from runtimes.api.callers import CallerAuthentication, IsKnownCaller
+from runtimes.api.callers import CallerAuthentication, MayCall
 from runtimes.api.strict import StrictJSONParser
 from runtimes.exceptions import InvalidRequestError
 
@@ -40,19 +40,22 @@ class ContractView(APIView):
     """Base of the API's views. No session and no CSRF: a browser's cookie is worth nothing here."""
 
     authentication_classes = [CallerAuthentication]
-    permission_classes = [IsKnownCaller]
+    permission_classes = [MayCall]
     parser_classes = [StrictJSONParser]
     renderer_classes = [ContractRenderer]
     content_negotiation_class = AlwaysJSON
     metadata_class = None
+    # What can be done here is in the OpenAPI document; browsers of other sites have no business here.
+    http_method_names = ["get", "head", "post", "delete"]
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check the caller, then that the body can be seen at all."""
-        super().initial(request, *args, **kwargs)
-        # Django reads no body without a Content-Length, so a chunked one would pass for an empty one.
+    def read_body(self, request: Request) -> Any:
+        """The decoded JSON body, ``{}`` when there is none. Raises InvalidRequestError."""
+        # Django reads no body without a Content-Length, so a chunked one that the server in front did not
+        # measure (rtmanager/api/chunked.py does) would pass for an empty one.
         if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
             message = "send the body with a Content-Length, not in chunks"
             raise InvalidRequestError(message)
+        return request.data
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Add what every answer carries."""

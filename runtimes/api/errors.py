@@ -45,6 +45,14 @@ class AccessCode(StrEnum):
     FORBIDDEN = "forbidden"
 
 
+# The codes of the contract and those of HTTP's own.
+STATUS_OF_CODE: Mapping[str, HTTPStatus] = {
+    **HTTP_STATUS,
+    AccessCode.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,
+    AccessCode.FORBIDDEN: HTTPStatus.FORBIDDEN,
+}
+
+
 def envelope(code: str, message: str) -> Envelope:
     """The body of every answer that is not a success."""
     return {"error": {"code": str(code), "message": message}}

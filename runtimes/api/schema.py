@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from runtimes.api.callers import CALLER_HEADER
-from runtimes.api.errors import HTTP_STATUS, AccessCode, envelope
+from runtimes.api.errors import STATUS_OF_CODE, AccessCode, envelope
 from runtimes.api.paging import DEFAULT_LIMIT, MAX_LIMIT
+from runtimes.api.strict import StrictBody
 from runtimes.exceptions import ErrorCode
 from runtimes.games import GAME_ID_PATTERN
 
@@ -42,12 +44,27 @@ REQUEST_ID = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Names the request in logs and as an operation's `source_ref`; made up when missing, always echoed.",
 )
+_ECHO = OpenApiParameter(
+    "X-Request-ID", OpenApiTypes.STR, OpenApiParameter.HEADER, response=True, description="The request's name."
+)
+_CHALLENGE = OpenApiParameter(
+    "WWW-Authenticate",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    response=[HTTPStatus.UNAUTHORIZED],
+    description="`Bearer`: what is asked for.",
+)
+# What every call of the API takes and every answer carries.
+ALWAYS = [REQUEST_ID, _ECHO, _CHALLENGE]
 CALLER = OpenApiParameter(
     CALLER_HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
     enum=["gm", "admin"],
-    description="The calling service; anything else counts as `admin`.",
+    description=(
+        "The calling service, where `RTMANAGER_API_AUTH=network`; anything else counts as `admin`. A token says by "
+        "itself whose it is, and this header is not looked at."
+    ),
 )
 PAGE = [
     OpenApiParameter(
@@ -77,16 +94,36 @@ _SENTENCES: dict[str, str] = {
     ErrorCode.SERVICE_UNAVAILABLE: "the database cannot be reached; try again later",
     ErrorCode.DOCKER_UNAVAILABLE: "Docker does not answer",
     ErrorCode.INTERNAL_ERROR: "unexpected error; the log tells more under this request id",
-    AccessCode.UNAUTHORIZED: "a valid bearer token is required",
+    ErrorCode.IMAGE_REF_NOT_SEMVER: "image reference engine:latest names no semantic version like 1.4.2",
+    ErrorCode.SEMVER_PATCH_ONLY: "engine:1.4.2 and engine:1.5.0 differ in more than the patch level",
+    AccessCode.UNAUTHORIZED: "this token is expired",
+    AccessCode.FORBIDDEN: "this token lacks the scope 'operate'",
 }
 
 
+_OF_EVERY_CALL = (
+    AccessCode.UNAUTHORIZED, AccessCode.FORBIDDEN, ErrorCode.SERVICE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR,
+)  # fmt: skip
+
+
 def errors(*codes: str) -> dict[int, OpenApiResponse]:
-    """Responses for these codes, one per HTTP status, each code with its example; 401 always belongs to them."""
+    """Responses for these codes and for those of every call: one per HTTP status, each code with its example."""
     by_status: dict[int, list[str]] = {}
-    for code in (AccessCode.UNAUTHORIZED, ErrorCode.SERVICE_UNAVAILABLE, ErrorCode.INTERNAL_ERROR, *codes):
-        by_status.setdefault(HTTP_STATUS.get(code, HTTPStatus.UNAUTHORIZED), []).append(code)
-    return {status: _error_response(same) for status, same in by_status.items()}
+    for code in (*_OF_EVERY_CALL, *codes):
+        by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
+    return {status: _error_response(by_status[status]) for status in sorted(by_status)}
+
+
+class StrictBodySchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # registers itself when defined
+    """Request bodies take no other fields than theirs."""
+
+    target_class = StrictBody
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+        """The schema of a body, closed."""
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001  # the documented way
+        return {**schema, "additionalProperties": False}
 
 
 def _error_response(codes: Iterable[str]) -> OpenApiResponse:

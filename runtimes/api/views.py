@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from runtimes.api.base import ContractView
 from runtimes.api.paging import answer_page, read_page
 from runtimes.api.records import RuntimeListSerializer, RuntimeRecordSerializer
-from runtimes.api.schema import GAME_ID, PAGE, REQUEST_ID, errors
+from runtimes.api.schema import ALWAYS, GAME_ID, PAGE, errors
 from runtimes.exceptions import ErrorCode, InvalidRequestError, RuntimeNotFoundError
 from runtimes.games import check_game_id
 from runtimes.models import Runtime
@@ -32,7 +32,7 @@ class RuntimeListView(ContractView):
     @extend_schema(
         operation_id="internalListRuntimes",
         summary="List runtimes, by game id",
-        parameters=[STATUS, *PAGE, REQUEST_ID],
+        parameters=[STATUS, *PAGE, *ALWAYS],
         responses={200: RuntimeListSerializer, **errors(ErrorCode.INVALID_REQUEST)},
     )
     def get(self, request: Request) -> Response:
@@ -50,7 +50,7 @@ class RuntimeView(ContractView):
     @extend_schema(
         operation_id="internalGetRuntime",
         summary="Get one runtime",
-        parameters=[GAME_ID, REQUEST_ID],
+        parameters=[GAME_ID, *ALWAYS],
         responses={200: RuntimeRecordSerializer, **errors(ErrorCode.INVALID_REQUEST, ErrorCode.NOT_FOUND)},
     )
     def get(self, _request: Request, game_id: str) -> Response:

@@ -60,6 +60,11 @@ def test_an_unforeseen_error_is_told_as_internal_without_its_details(error: Exce
         ("POST", "/api/v1/internal/runtimes/g-1/start/", 404, "not_found"),
         ("PUT", "/api/v1/internal/runtimes", 405, "invalid_request"),
         ("OPTIONS", "/api/v1/internal/runtimes", 405, "invalid_request"),
+        ("TRACE", "/api/v1/internal/runtimes/g-1", 405, "invalid_request"),
+        ("GET", "/api/v1/internal/runtimes/g-1/container", 405, "invalid_request"),
+        ("POST", "/api/v1/internal/runtimes/g-1/container", 405, "invalid_request"),
+        ("DELETE", "/api/v1/internal/runtimes/-g/container", 400, "invalid_request"),
+        ("DELETE", "/api/v1/internal/runtimes/g-1/restart", 405, "invalid_request"),
         ("GET", "/api/v1/internal/runtimes/g-1/start", 405, "invalid_request"),
         ("DELETE", "/healthz", 405, "invalid_request"),
         ("GET", "/api/v1/internal/runtimes?limit=0", 400, "invalid_request"),
@@ -126,6 +131,30 @@ def test_a_chunked_body_is_refused_rather_than_read_as_empty(client: Client) -> 
 
     assert response.status_code == 400
     assert "Content-Length" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("runtimes", "GET, HEAD"), ("runtimes/g-1/start", "POST"), ("runtimes/g-1/container", "DELETE")],
+)
+def test_a_refused_method_names_those_that_work(client: Client, path: str, allowed: str) -> None:
+    assert client.options(f"/api/v1/internal/{path}")["Allow"] == allowed
+
+
+def test_a_head_of_a_reading_answers_without_a_body(client: Client) -> None:
+    response = client.head("/healthz")
+
+    assert (response.status_code, response.content) == (200, b"")
+
+
+@pytest.mark.parametrize("key", ["", "two words", "k" * 256, "clé", "a\tb"])
+def test_an_idempotency_key_that_cannot_be_meant_is_refused(client: Client, key: str) -> None:
+    response = client.post(
+        "/api/v1/internal/runtimes/g-1/stop", {"reason": "timeout"}, JSON, headers={"Idempotency-Key": key}
+    )
+
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")
+    assert "Idempotency-Key" in response.json()["error"]["message"]
 
 
 def test_whatever_a_caller_accepts_it_gets_json(client: Client) -> None:
