@@ -1,4 +1,6 @@
-"""The verbs on record: Operation is inbox, job and log in one row; OutboxEvent is what must still be published."""
+"""The verbs on record: Operation is inbox, job and log in one row; OutboxEvent is what must still be published;
+IdempotencyKey is what callers may ask again.
+"""
 
 from typing import ClassVar
 
@@ -55,6 +57,7 @@ class Operation(models.Model):
             models.Index(fields=["game_id", "id"], condition=Q(state__in=OPEN_STATES), name="operation_open_by_game"),
             models.Index(fields=["id"], condition=Q(state__in=OPEN_STATES), name="operation_open"),
             models.Index(fields=["-accepted_at"], name="operation_by_acceptance"),
+            models.Index(fields=["source_ref"], name="operation_by_source_ref"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -117,3 +120,66 @@ class OutboxEvent(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.topic} {self.dedupe_key}"
+
+
+class IdempotencyKey(models.Model):
+    """A caller's own name for a request: asked again, it meets the same operation and the same answer.
+
+    ``fingerprint`` tells whether it is the same request. ``record`` is the runtime as the first answer showed it,
+    once a success was told; a failure is told from the operation itself.
+    """
+
+    caller = models.CharField(max_length=8)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="idempotency_keys")
+    record = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="idempotency_key_by_age")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["caller", "key"], name="idempotency_key_once_per_caller"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.caller} {self.key}"
+
+
+class DeadLetter(models.Model):
+    """A stream entry that no job could be read from, and what became of it. Rows are never deleted by the service.
+
+    ``fields`` is the JSON text of the dead letter stream, to the letter; ``game_id`` is empty when none could be read.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    stream = models.CharField(max_length=255)
+    entry_id = models.CharField(max_length=64)
+    reason = models.TextField()
+    fields = models.TextField()
+    game_id = models.CharField(max_length=GAME_ID_MAX_LENGTH, blank=True, default="")
+    received_at = models.DateTimeField(db_default=Now())
+
+    redriven_at = models.DateTimeField(null=True, blank=True)
+    redriven_by = models.TextField(blank=True, default="")
+    redriven_as = models.ForeignKey(Operation, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    note = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = "dead letter"
+        indexes: ClassVar = [
+            models.Index(fields=["id"], condition=Q(redriven_at__isnull=True), name="dead_letter_waiting"),
+            models.Index(fields=["game_id", "-id"], name="dead_letter_by_game"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["stream", "entry_id"], name="dead_letter_one_per_entry"),
+            models.CheckConstraint(
+                condition=Q(redriven_at__isnull=True, redriven_by="", redriven_as__isnull=True)
+                | (Q(redriven_at__isnull=False) & ~Q(redriven_by="")),
+                name="dead_letter_redriven_by_somebody",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.stream} {self.entry_id}"

@@ -1,12 +1,14 @@
 """From an operation to the HTTP answer of the call that asked for it."""
 
 from http import HTTPStatus
+from typing import Any
 
 from django.urls import reverse
 from rest_framework.response import Response
 
 from operations.api.records import OperationSerializer
-from operations.models import Operation
+from operations.idempotency import remember_record
+from operations.models import IdempotencyKey, Operation
 from operations.states import Outcome
 from runtimes.api.errors import error_response
 from runtimes.api.records import RuntimeRecordSerializer
@@ -15,13 +17,21 @@ from runtimes.api.views import find_runtime
 _RETRY_AFTER_SECONDS = 1
 
 
-def answer(operation: Operation) -> Response:
-    """The outcome of a finished operation, or 202 for one that is still open. Never says more than the row does."""
+def answer(operation: Operation, *, key: IdempotencyKey | None = None) -> Response:
+    """The outcome of a finished operation, or 202 for one that is still open. Never says more than the row does.
+
+    Under an idempotency key, a success shows the record as the first answer did, whatever happened since.
+    """
     if operation.is_open:
         return answer_accepted(operation)
     if operation.outcome == Outcome.FAILURE:
         return error_response(operation.error_code, operation.error_message)
-    return Response(RuntimeRecordSerializer(find_runtime(operation.game_id)).data)
+    record: dict[str, Any] = RuntimeRecordSerializer(find_runtime(operation.game_id)).data
+    if key is not None:
+        told = remember_record(key, record)
+        # The database does not keep the order of keys.
+        record = {name: told[name] for name in record}
+    return Response(record)
 
 
 def answer_accepted(operation: Operation) -> Response:

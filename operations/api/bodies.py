@@ -27,3 +27,20 @@ class StopBody(StrictBody):
     """Why the game is stopped."""
 
     reason = StrictChoice(choices=StopReason.choices)
+
+
+@extend_schema_serializer(component_name="RestartRequest")
+class RestartBody(StrictBody):
+    """Nothing: a restart has no choices."""
+
+
+@extend_schema_serializer(
+    component_name="PatchRequest",
+    examples=[OpenApiExample("patch", value={"image_ref": "registry.example/engine:1.4.3"}, request_only=True)],
+)
+class PatchBody(StrictBody):
+    """Which engine to run instead."""
+
+    image_ref = StrictString(
+        max_length=MAX_IMAGE_REF_LENGTH, help_text="Its tag: a semantic version with the old one's major and minor."
+    )

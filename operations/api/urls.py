@@ -2,11 +2,15 @@
 
 from django.urls import path
 
-from operations.api.views import OperationListView, OperationView, StartView, StopView
+from operations.api.verbs import CleanupView, PatchView, RestartView, StartView, StopView
+from operations.api.views import OperationListView, OperationView
 
 urlpatterns = [
     path("runtimes/<str:game_id>/start", StartView.as_view(), name="runtime-start"),
     path("runtimes/<str:game_id>/stop", StopView.as_view(), name="runtime-stop"),
+    path("runtimes/<str:game_id>/restart", RestartView.as_view(), name="runtime-restart"),
+    path("runtimes/<str:game_id>/patch", PatchView.as_view(), name="runtime-patch"),
+    path("runtimes/<str:game_id>/container", CleanupView.as_view(), name="runtime-container"),
     path("runtimes/<str:game_id>/operations", OperationListView.as_view(), name="runtime-operations"),
     path("operations/<str:operation_id>", OperationView.as_view(), name="operation"),
 ]

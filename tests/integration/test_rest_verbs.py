@@ -1,4 +1,4 @@
-"""Start and stop over HTTP, with a real database and Redis, an engine in memory and a worker at hand."""
+"""The verbs over HTTP, with a real database and Redis, an engine in memory and a worker at hand."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

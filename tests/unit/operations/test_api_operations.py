@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 import pytest
 
 from operations.api.answers import answer
-from operations.api.bodies import StartBody, StopBody
+from operations.api.bodies import PatchBody, RestartBody, StartBody, StopBody
 from operations.api.records import EXAMPLE, OperationSerializer
-from operations.api.views import OP_SOURCES
+from operations.api.verbs import OP_SOURCES
 from operations.models import Operation
 from operations.states import REST_SOURCES, StopReason
 from runtimes.api.errors import HTTP_STATUS
@@ -72,3 +72,13 @@ def test_a_stop_takes_each_reason_of_the_contract(reason: str) -> None:
 
     assert body.is_valid()
     assert body.validated_data == {"reason": reason}
+
+
+def test_a_patch_takes_an_image_and_nothing_else() -> None:
+    assert PatchBody(data={"image_ref": "engine:1.0.1"}).is_valid()
+    assert not PatchBody(data={"image_ref": "engine:1.0.1", "no_start": True}).is_valid()
+
+
+@pytest.mark.parametrize(("data", "is_valid"), [({}, True), ({"force": True}, False), ([], False), (None, False)])
+def test_a_restart_takes_nothing(data: object, is_valid: bool) -> None:  # noqa: FBT001
+    assert RestartBody(data=data).is_valid() == is_valid

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from drf_spectacular.generators import SchemaGenerator
 from operations.api.records import EXAMPLE as OPERATION
 from runtimes.api.records import EXAMPLE as RUNTIME
 
+EXPORTED = Path(__file__).parents[3] / "docs" / "openapi.yaml"
 OPERATIONS = {
     "internalHealthz": ("get", "/healthz"),
     "internalReadyz": ("get", "/readyz"),
@@ -15,6 +17,9 @@ OPERATIONS = {
     "internalGetRuntime": ("get", "/api/v1/internal/runtimes/{game_id}"),
     "internalStartRuntime": ("post", "/api/v1/internal/runtimes/{game_id}/start"),
     "internalStopRuntime": ("post", "/api/v1/internal/runtimes/{game_id}/stop"),
+    "internalRestartRuntime": ("post", "/api/v1/internal/runtimes/{game_id}/restart"),
+    "internalPatchRuntime": ("post", "/api/v1/internal/runtimes/{game_id}/patch"),
+    "internalCleanupRuntimeContainer": ("delete", "/api/v1/internal/runtimes/{game_id}/container"),
     "internalListOperations": ("get", "/api/v1/internal/runtimes/{game_id}/operations"),
     "internalGetOperation": ("get", "/api/v1/internal/operations/{operation_id}"),
 }
@@ -51,6 +56,47 @@ def test_every_field_of_a_record_is_always_present(
     described = schema["components"]["schemas"][component]
 
     assert set(described["required"]) == set(described["properties"]) == set(example)
+
+
+def test_every_body_is_closed(schema: dict[str, Any]) -> None:
+    bodies = {name: body for name, body in schema["components"]["schemas"].items() if name.endswith("Request")}
+    paths = schema["paths"]
+    restart = paths["/api/v1/internal/runtimes/{game_id}/restart"]["post"]["requestBody"]
+
+    assert set(bodies) == {"StartRequest", "StopRequest", "PatchRequest"}
+    assert {body["additionalProperties"] for body in bodies.values()} == {False}
+    assert restart["content"]["application/json"]["schema"]["additionalProperties"] is False
+    assert "required" not in restart
+    assert "requestBody" not in paths["/api/v1/internal/runtimes/{game_id}/container"]["delete"]
+
+
+def test_every_verb_takes_a_preference_and_a_key(schema: dict[str, Any]) -> None:
+    for verb in ("start", "stop", "restart", "patch", "container"):
+        (operation,) = schema["paths"][f"/api/v1/internal/runtimes/{{game_id}}/{verb}"].values()
+
+        assert {"Prefer", "Idempotency-Key", "X-Galaxy-Caller", "X-Request-ID"} <= {
+            parameter["name"] for parameter in operation["parameters"]
+        }
+        assert "Preference-Applied" in operation["responses"]["202"]["headers"]
+
+
+def test_every_call_but_the_health_checks_asks_for_a_token(schema: dict[str, Any]) -> None:
+    open_to_all = {
+        path for path, methods in schema["paths"].items() for one in methods.values() if not one.get("security")
+    }
+
+    assert schema["components"]["securitySchemes"]["callerToken"]["scheme"] == "bearer"
+    assert open_to_all == {"/healthz", "/readyz"}
+
+
+def test_the_document_in_the_repository_is_what_the_service_serves(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    target = tmp_path_factory.mktemp("schema") / "openapi.yaml"
+
+    call_command("spectacular", "--file", str(target))
+
+    assert EXPORTED.read_text() == target.read_text(), f"out of date: manage.py spectacular --file {EXPORTED}"
 
 
 def test_every_error_is_described_as_the_envelope(schema: dict[str, Any]) -> None:
