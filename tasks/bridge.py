@@ -7,11 +7,12 @@ import structlog
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
 
-from operations import outbox
+from operations import dead_letters, outbox
 from operations.claims import sweep
 from operations.dispatch import hints
 from operations.events import dead_letter_fields, job_result_fields
 from operations.intake import OperationRequest, accept
+from operations.models import DeadLetter
 from operations.outbox import Message
 from operations.states import Outcome, Topic
 from runtimes.exceptions import ErrorCode, InvalidRequestError
@@ -120,6 +121,7 @@ class JobBridge:
         with transaction.atomic():
             if good:
                 accept(good)
+            dead_letters.keep([_letter(one) for one in bad])
             outbox.queue([message for one in bad for message in _refusal(one)])
 
     def _record_one_by_one(self, entries: Sequence[StreamEntry]) -> None:
@@ -132,12 +134,27 @@ class JobBridge:
                 self._record([], [BadEntry(entry, f"cannot be stored: {str(error).strip()}")])
 
 
+def _letter(bad: BadEntry) -> DeadLetter:
+    told = _told(bad)
+    return DeadLetter(
+        stream=told["stream"],
+        entry_id=told["entry_id"],
+        reason=told["reason"],
+        fields=told["fields_json"],
+        game_id=readable_game_id(bad.entry),
+    )
+
+
+def _told(bad: BadEntry) -> dict[str, str]:
+    entry = bad.entry
+    return dead_letter_fields(
+        stream=entry.stream, entry_id=entry.entry_id, reason=bad.reason, fields=entry.fields or {}
+    )  # fmt: skip
+
+
 def _refusal(bad: BadEntry) -> list[Message]:
     entry, game_id = bad.entry, readable_game_id(bad.entry)
-    letter = dead_letter_fields(
-        stream=entry.stream, entry_id=entry.entry_id, reason=bad.reason, fields=entry.fields or {}
-    )
-    messages = [Message(Topic.DEAD_LETTERS, f"dead:{job_key(entry)}", game_id, letter)]
+    messages = [Message(Topic.DEAD_LETTERS, f"dead:{job_key(entry)}", game_id, _told(bad))]
     if game_id:
         answer = job_result_fields(
             game_id=game_id,
