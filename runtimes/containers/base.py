@@ -74,7 +74,7 @@ class Container:
     """One look at one container.
 
     ``image_ref`` is what it was created from, in its creator's words; ``health`` is Docker's health check,
-    empty when the image has none.
+    empty when the image has none; ``addresses`` has its IP in each network, none while it does not run.
     """
 
     id: str
@@ -89,6 +89,7 @@ class Container:
     restart_count: int = 0
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_alive(self) -> bool:
@@ -124,6 +125,40 @@ class Image:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+class EventAction(StrEnum):
+    """Docker's names for what happened to a container; the ones that matter here."""
+
+    START = "start"
+    DIE = "die"
+    OOM = "oom"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerEvent:
+    """Something that happened to a container. ``time_ns`` is the engine's clock, nanoseconds since 1970.
+
+    ``oom`` says that the kernel killed some process of it; the container may live on. Two equal events are one.
+    """
+
+    container_id: str
+    game_id: str
+    action: EventAction
+    time_ns: int
+
+
+class EventFeed(Protocol):
+    """The events of one subscription, in the order in which the engine tells them."""
+
+    def read(self, timeout_seconds: float) -> list[ContainerEvent]:
+        """Wait up to the timeout for the first event, then take all that are there; empty when there was none.
+        Raises ContainersUnavailableError, after everything received was handed out, when the feed has ended.
+        """
+
+    def close(self) -> None:
+        """End the subscription. Idempotent, from any thread."""
+
+
 class Containers(Protocol):
     """The container engine. Every call may raise ContainersUnavailableError: then nothing is known.
 
@@ -142,7 +177,12 @@ class Containers(Protocol):
 
     def list_owned(self, stack: str) -> list[Container]:
         """All containers, dead or alive, with our owner label and this stack. One call, no inspects:
-        ``exit_code``, ``oom_killed`` and the times are not filled in.
+        ``exit_code``, ``oom_killed``, ``restart_count`` and the times are not filled in.
+        """
+
+    def events(self, stack: str, *, since_ns: int) -> EventFeed:
+        """Subscribe to the events of all containers of ours in this stack. What happened from ``since_ns`` on comes
+        first, as far as the engine remembers it (Docker: the last 256 events of all kinds since its own start).
         """
 
     def find_image(self, image_ref: str) -> Image | None:

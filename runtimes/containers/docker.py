@@ -1,7 +1,7 @@
 """The container port on a real Docker engine, 20.10 (API 1.41) or newer."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import docker
@@ -13,6 +13,7 @@ from docker.errors import APIError, DockerException, NotFound, StreamParseError
 
 from runtimes.containers.base import (
     Container,
+    ContainerEvent,
     ContainerStartFailedError,
     ContainersUnavailableError,
     Image,
@@ -20,7 +21,13 @@ from runtimes.containers.base import (
     NameTakenError,
     NoSuchContainerError,
 )
-from runtimes.containers.payloads import container_from_inspect, container_from_list, create_request
+from runtimes.containers.feeds import ThreadedFeed
+from runtimes.containers.payloads import (
+    container_from_inspect,
+    container_from_list,
+    create_request,
+    event_from_json,
+)
 from runtimes.images import qualify_image_ref, split_image_ref
 from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER, ContainerSpec
 
@@ -29,6 +36,8 @@ log = structlog.get_logger(__name__)
 MINIMUM_API = (1, 41)
 MAX_CALL_SECONDS = 10.0
 PULL_SILENCE_SECONDS = 120.0
+# Ends a subscription that nobody closed and whose engine has gone without a word.
+EVENT_SILENCE_SECONDS = 120.0
 PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none", "ingress"})
 
 _CONFLICT = 409
@@ -99,9 +108,16 @@ class DockerContainers:
 
     def list_owned(self, stack: str) -> list[Container]:
         """All containers, dead or alive, of this stack, by one call without inspections."""
-        owned = {"label": [f"{LABEL_OWNER}={OWNER}", f"{LABEL_STACK}={stack}"]}
         with self._asking(f"list the containers of stack {stack}") as client:
-            return [container_from_list(raw) for raw in client.containers(all=True, filters=owned)]
+            return [container_from_list(raw) for raw in client.containers(all=True, filters=_owned(stack))]
+
+    def events(self, stack: str, *, since_ns: int) -> ThreadedFeed:
+        """Subscribe to the events of all containers of this stack, by a connection and a thread of its own."""
+        with self._asking("answer before its events are asked for") as client:
+            version = client.api_version
+        what = f"tell the events of stack {stack}"
+        source = _EventSource(self._docker_host, version=version, filters=_owned(stack), since_ns=since_ns)
+        return ThreadedFeed(source, open_seconds=self.call_seconds, ended=self._unavailable(what, "it stopped"))
 
     def find_image(self, image_ref: str) -> Image | None:
         """The local image, or None when the engine does not hold it."""
@@ -214,7 +230,7 @@ class DockerContainers:
             raise self._unavailable(what, _root_cause(error)) from error
 
     def _unavailable(self, what: str, reason: str) -> ContainersUnavailableError:
-        return ContainersUnavailableError(f"Docker at {self._docker_host} was asked to {what}: {reason}")
+        return _unavailable(self._docker_host, what, reason)
 
     def _client(self, seconds: float) -> docker.APIClient:
         if not self._clients:
@@ -232,6 +248,54 @@ class DockerContainers:
             message = f"it speaks API {client.api_version}, but {floor} (Docker 20.10) or newer is needed; upgrade it"
             raise DockerException(message)
         return client
+
+
+class _EventSource:
+    """One subscription. Every error of the SDK that comes through here says that nothing more is known."""
+
+    def __init__(self, docker_host: str, *, version: str, filters: dict[str, list[str]], since_ns: int) -> None:
+        self._docker_host = docker_host
+        self._client = _BoundedClient(docker_host, version=version, timeout=EVENT_SILENCE_SECONDS)  # type: ignore[arg-type]
+        self._filters = {**filters, "type": ["container"]}
+        self._since = f"{since_ns // 10**9}.{since_ns % 10**9:09d}"
+        self._stream: Any = None
+
+    def open(self) -> None:
+        with self._translating():
+            # The SDK's hints know whole seconds only; the engine takes fractions.
+            self._stream = self._client.events(since=self._since, filters=self._filters, decode=True)  # type: ignore[call-overload]
+
+    def __iter__(self) -> Iterator[ContainerEvent]:
+        with self._translating():
+            for raw in self._stream:
+                event = event_from_json(raw)
+                if event is not None:
+                    yield event
+
+    def close(self) -> None:
+        # The SDK reaches through three layers for the socket, any of which may be closed already.
+        with suppress(OSError, AttributeError, DockerException):
+            if self._stream is not None:
+                self._stream.close()
+        self._client.close()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        what = "tell events"
+        try:
+            yield
+        except APIError as error:
+            raise _unavailable(self._docker_host, what, _words(error)) from error
+        except _NO_ANSWER as error:
+            raise _unavailable(self._docker_host, what, _root_cause(error)) from error
+
+
+def _owned(stack: str) -> dict[str, list[str]]:
+    return {"label": [f"{LABEL_OWNER}={OWNER}", f"{LABEL_STACK}={stack}"]}
+
+
+def _unavailable(docker_host: str, what: str, reason: str) -> ContainersUnavailableError:
+    return ContainersUnavailableError(f"Docker at {docker_host} was asked to {what}: {reason}")
 
 
 def _pull_failure(progress: Iterator[dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ suite holds it to the same promises as the real adapter.
 
 import secrets
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ from typing import Self
 
 from runtimes.containers.base import (
     Container,
+    ContainerEvent,
     ContainerStartFailedError,
     ContainerState,
     ContainersUnavailableError,
+    EventAction,
     Image,
     ImagePullFailedError,
     NameTakenError,
@@ -27,6 +30,8 @@ from runtimes.specs import ContainerSpec
 
 _KILLED = 128 + 9
 _TERMINATED = 128 + 15
+# Where the containers that run say they are reached: a test may put an engine there.
+ADDRESS = "127.0.0.1"
 
 
 def _new_id() -> str:
@@ -53,6 +58,10 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        # What the feeds wait for and compare: something happened; all subscriptions of before have ended.
+        self.changed = threading.Condition(self.lock)
+        self._last_event_ns = 0
+        self.generation = 0
         self.reset()
 
     def reset(self) -> None:
@@ -64,14 +73,17 @@ class FakeEngine:
             self.containers: dict[str, Container] = {}
             self.specs: dict[str, ContainerSpec] = {}
             self.image_of: dict[str, FakeImage] = {}
+            self.history: list[tuple[ContainerEvent, Container]] = []
             self.calls: Counter[str] = Counter()
+            self.generation += 1
             self._is_away = False
             self._hooks: dict[str, list[tuple[int, Callable[[], None]]]] = defaultdict(list)
             self._failures: dict[tuple[str, str], list[BaseException]] = defaultdict(list)
 
     def go_away(self) -> None:
-        """From now on every call raises ContainersUnavailableError and has no effect."""
+        """From now on every call raises ContainersUnavailableError and has no effect; subscriptions end."""
         self._is_away = True
+        self.end_subscriptions()
 
     def come_back(self) -> None:
         """Answer again, with everything as it was."""
@@ -110,12 +122,14 @@ class FakeEngine:
         if container.is_alive:
             return
         image, spec = self.image_of[container.id], self.specs[container.id]
+        addresses = {spec.network: ADDRESS}
         if image.refuses_start or spec.network not in self.networks:
             why = "the engine cannot run it" if image.refuses_start else f"network {spec.network} not found"
             message = f"container {container.id} could not be started: {why}"
             raise ContainerStartFailedError(message)
         running = replace(container, state=ContainerState.RUNNING, exit_code=0, started_at=datetime.now(UTC))
-        self.containers[container.id] = replace(running, finished_at=None, oom_killed=False)
+        self.containers[container.id] = replace(running, finished_at=None, oom_killed=False, addresses=addresses)
+        self._tell(container.id, EventAction.START)
         if image.exits_with is not None:
             self.exit(container.id, exit_code=image.exits_with)
 
@@ -128,12 +142,39 @@ class FakeEngine:
                 exit_code=exit_code,
                 oom_killed=oom_killed,
                 finished_at=datetime.now(UTC),
+                addresses={},
             )
+            if oom_killed:
+                self._tell(container_id, EventAction.OOM)
+            self._tell(container_id, EventAction.DIE)
+
+    def starve(self, container_id: str) -> None:
+        """Let the kernel kill a process of a container that lives on."""
+        with self.lock:
+            self._tell(container_id, EventAction.OOM)
 
     def vanish(self, container_id: str) -> None:
         """Let somebody else remove a container."""
         with self.lock:
+            if self.containers[container_id].is_alive:
+                self.exit(container_id, exit_code=_KILLED)
+            self._tell(container_id, EventAction.DESTROY)
             del self.containers[container_id]
+
+    def end_subscriptions(self) -> None:
+        """End every feed of events without a word, as a daemon that dies does."""
+        with self.changed:
+            self.generation += 1
+            self.changed.notify_all()
+
+    def _tell(self, container_id: str, action: EventAction) -> None:
+        with self.changed:
+            # Later than the one before, however coarse the clock.
+            self._last_event_ns = max(time.time_ns(), self._last_event_ns + 1)
+            container = self.containers[container_id]
+            event = ContainerEvent(container_id, container.game_id, action, self._last_event_ns)
+            self.history.append((event, container))
+            self.changed.notify_all()
 
     @contextmanager
     def call(self, method: str) -> Iterator[None]:
@@ -153,6 +194,42 @@ class FakeEngine:
     def _raise_planned(self, moment: str, method: str) -> None:
         if planned := self._failures[moment, method]:
             raise planned.pop(0)
+
+
+class FakeFeed:
+    """An EventFeed on a FakeEngine."""
+
+    def __init__(self, engine: FakeEngine, stack: str, since_ns: int) -> None:
+        self._engine = engine
+        self._stack = stack
+        self._since_ns = since_ns
+        self._position = 0
+        self._generation = engine.generation
+
+    def read(self, timeout_seconds: float) -> list[ContainerEvent]:
+        """Wait for the first event, then take all that are there."""
+        with self._engine.changed:
+            self._engine.changed.wait_for(lambda: self._has_ended() or self._unread(), timeout_seconds)
+            events = self._unread()
+            self._position = len(self._engine.history)
+            if not events and self._has_ended():
+                message = "the fake engine ended the event stream"
+                raise ContainersUnavailableError(message)
+            return events
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._generation = -1
+
+    def _has_ended(self) -> bool:
+        return self._generation != self._engine.generation
+
+    def _unread(self) -> list[ContainerEvent]:
+        return [
+            event
+            for event, container in self._engine.history[self._position :]
+            if event.time_ns >= self._since_ns and container.is_owned_by(self._stack)
+        ]
 
 
 shared_engine = FakeEngine()
@@ -189,6 +266,11 @@ class FakeContainers:
         """All containers of this stack, with as little filled in as the real engine's list has."""
         with self.engine.call("list_owned"):
             return [_as_listed(each) for each in self.engine.containers.values() if each.is_owned_by(stack)]
+
+    def events(self, stack: str, *, since_ns: int) -> FakeFeed:
+        """Subscribe to the events of all containers of this stack."""
+        with self.engine.call("events"):
+            return FakeFeed(self.engine, stack, since_ns)
 
     def find_image(self, image_ref: str) -> Image | None:
         """The local image, or None when the engine does not hold it."""
@@ -238,7 +320,8 @@ class FakeContainers:
     def remove(self, container_id: str) -> None:
         """Remove a container, alive or not, existing or not."""
         with self.engine.call("remove"):
-            self.engine.containers.pop(container_id, None)
+            if container_id in self.engine.containers:
+                self.engine.vanish(container_id)
 
     def close(self) -> None:
         """Nothing to drop."""
@@ -259,4 +342,6 @@ def _as_listed(container: Container) -> Container:
         image_id=container.image_id,
         image_ref=container.image_ref,
         labels=container.labels,
+        health=container.health,
+        addresses=container.addresses,
     )

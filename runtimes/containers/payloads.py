@@ -1,18 +1,21 @@
 """The engine API's JSON, both ways: a specification to a create request, answers to our own types. Pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from runtimes.containers.base import Container, ContainerState
+from runtimes.containers.base import Container, ContainerEvent, ContainerState, EventAction
 from runtimes.images import qualify_image_ref
-from runtimes.specs import ContainerSpec
+from runtimes.specs import LABEL_GAME_ID, ContainerSpec
 
 # Soft and hard: explicit, because the inherited values differ from one engine release to the next. The hard one
 # is modest, because an engine without CAP_SYS_RESOURCE cannot grant more than it has, and starts would fail.
 _OPEN_FILES = (1024, 16384)
 _OOM_SCORE = 500
 _TMPFS = {"/tmp": "rw,noexec,nosuid,nodev,size=64m"}  # noqa: S108 (a path inside the container)
+# The list tells the health check's verdict only inside a text for people, such as "Up 2 hours (unhealthy)".
+_LISTED_HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)$")
 _LOG_CONFIG = {
     # Bounded, and never able to stall a game that writes faster than the disk.
     "Type": "local",
@@ -76,6 +79,7 @@ def container_from_inspect(raw: Mapping[str, Any]) -> Container:
         restart_count=raw.get("RestartCount", 0),
         started_at=parse_engine_time(state.get("StartedAt", "")),
         finished_at=parse_engine_time(state.get("FinishedAt", "")),
+        addresses=_addresses(raw),
     )
 
 
@@ -90,7 +94,18 @@ def container_from_list(raw: Mapping[str, Any]) -> Container:
         image_id=raw.get("ImageID", ""),
         image_ref=raw.get("Image", ""),
         labels=raw.get("Labels") or {},
+        health=_listed_health(raw),
+        addresses=_addresses(raw),
     )
+
+
+def event_from_json(raw: Mapping[str, Any]) -> ContainerEvent | None:
+    """One entry of the engine's event stream; None when it is of a kind that does not matter here."""
+    if raw.get("Type") != "container" or raw.get("Action") not in set(EventAction):
+        return None
+    actor = raw["Actor"]
+    labels = actor.get("Attributes") or {}
+    return ContainerEvent(actor["ID"], labels.get(LABEL_GAME_ID, ""), EventAction(raw["Action"]), raw["timeNano"])
 
 
 def parse_engine_time(text: str) -> datetime | None:
@@ -105,3 +120,14 @@ def parse_engine_time(text: str) -> datetime | None:
 def _health(state: Mapping[str, Any]) -> str:
     status = (state.get("Health") or {}).get("Status", "")
     return "" if status == "none" else str(status)
+
+
+def _listed_health(raw: Mapping[str, Any]) -> str:
+    found = _LISTED_HEALTH.search(raw.get("Status") or "")
+    return found[1] if found else ""
+
+
+def _addresses(raw: Mapping[str, Any]) -> dict[str, str]:
+    networks = (raw.get("NetworkSettings") or {}).get("Networks") or {}
+    found = {name: end.get("IPAddress") or end.get("GlobalIPv6Address") for name, end in networks.items() if end}
+    return {name: address for name, address in found.items() if address}

@@ -282,6 +282,7 @@ CALLS: dict[str, Callable[[Containers, Lab], object]] = {
     "network_exists": lambda containers, lab: containers.network_exists(lab.network),
     "find": lambda containers, _lab: containers.find(NO_ID),
     "list_owned": lambda containers, lab: containers.list_owned(lab.stack),
+    "events": lambda containers, lab: containers.events(lab.stack, since_ns=0),
     "find_image": lambda containers, lab: containers.find_image(lab.image_refs["healthy"]),
     "pull": lambda containers, lab: containers.pull(lab.image_refs["healthy"]),
     "create": lambda containers, lab: containers.create(lab.spec()),

@@ -5,8 +5,14 @@ from typing import Any
 
 import pytest
 
-from runtimes.containers.base import ContainerState
-from runtimes.containers.payloads import container_from_inspect, container_from_list, create_request, parse_engine_time
+from runtimes.containers.base import ContainerEvent, ContainerState, EventAction
+from runtimes.containers.payloads import (
+    container_from_inspect,
+    container_from_list,
+    create_request,
+    event_from_json,
+    parse_engine_time,
+)
 from runtimes.specs import ContainerSpec, Limits
 
 INSPECTED: dict[str, Any] = {
@@ -87,3 +93,40 @@ def test_only_a_read_only_container_gets_a_scratch_tmp_and_only_a_named_user_is_
     assert body["HostConfig"]["Tmpfs"] == {}
     assert body["HostConfig"]["ReadonlyRootfs"] is False
     assert body["HostConfig"]["NanoCpus"] == 290_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "health"),
+    [
+        ("Up 2 hours", ""),
+        ("Up 2 hours (healthy)", "healthy"),
+        ("Up 2 minutes (unhealthy)", "unhealthy"),
+        ("Up Less than a second (health: starting)", "starting"),
+        ("Up 2 minutes (Paused)", ""),
+        ("Exited (137) 3 seconds ago", ""),
+        (None, ""),
+    ],
+)
+def test_the_health_in_a_list_is_read_from_its_text(text: str | None, health: str) -> None:
+    listed = container_from_list({"Id": "c", "State": "running", "Status": text})
+
+    assert listed.health == health
+
+
+def test_an_address_of_version_six_counts_where_there_is_no_other() -> None:
+    networks = {"a": {"IPAddress": "", "GlobalIPv6Address": "fd00::2"}, "b": {"IPAddress": "10.0.0.2"}, "c": None}
+
+    listed = container_from_list({"Id": "c", "State": "running", "NetworkSettings": {"Networks": networks}})
+
+    assert listed.addresses == {"a": "fd00::2", "b": "10.0.0.2"}
+
+
+@pytest.mark.parametrize("raw", [{"Type": "network", "Action": "connect"}, {"Type": "container", "Action": "exec_die"}])
+def test_events_of_other_kinds_are_no_events(raw: dict[str, Any]) -> None:
+    assert event_from_json(raw) is None
+
+
+def test_an_event_of_a_container_without_a_game_has_none() -> None:
+    raw = {"Type": "container", "Action": "oom", "Actor": {"ID": "c", "Attributes": None}, "timeNano": 17}
+
+    assert event_from_json(raw) == ContainerEvent("c", "", EventAction.OOM, 17)

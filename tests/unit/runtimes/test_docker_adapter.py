@@ -11,8 +11,10 @@ import pytest
 
 from rtmanager.config import Config
 from runtimes.containers.base import (
+    ContainerEvent,
     ContainerStartFailedError,
     ContainersUnavailableError,
+    EventAction,
     ImagePullFailedError,
     NoSuchContainerError,
 )
@@ -276,3 +278,43 @@ def test_a_call_ends_well_within_half_of_the_lease(rtm_settings: Callable[..., C
     rtm_settings(game_lease_ttl_seconds=2.0)
 
     assert DockerContainers.from_settings().call_seconds < 1.0
+
+
+LABELS = {"com.galaxy.game_id": "g1"}
+DIED = {"Type": "container", "Action": "die", "Actor": {"ID": CONTAINER_ID, "Attributes": LABELS}, "timeNano": 17}
+
+
+@pytest.mark.parametrize("end", [[], [ScriptedEngine.BREAK]], ids=["clean", "broken"])
+def test_a_feed_gives_everything_out_before_it_says_that_it_has_ended(
+    engine: ScriptedEngine, containers: DockerContainers, end: list[object]
+) -> None:
+    engine.script["GET events"] = (200, [DIED, *end])
+    with closing(containers.events("blue", since_ns=0)) as feed:
+        assert feed.read(5) == [ContainerEvent(CONTAINER_ID, "g1", EventAction.DIE, 17)]
+        for _ in range(2):
+            with pytest.raises(ContainersUnavailableError):
+                feed.read(5)
+
+
+def test_a_feed_that_does_not_open_in_time_is_unknown(engine: ScriptedEngine, containers: DockerContainers) -> None:
+    engine.script["GET events"] = ScriptedEngine.HANG
+
+    with pytest.raises(ContainersUnavailableError, match="tell the events of stack blue"):
+        containers.events("blue", since_ns=0)
+
+
+def test_a_feed_that_the_engine_refuses_has_ended(engine: ScriptedEngine, containers: DockerContainers) -> None:
+    engine.script["GET events"] = (500, {"message": "oops"})
+
+    with (
+        closing(containers.events("blue", since_ns=0)) as feed,
+        pytest.raises(ContainersUnavailableError, match="oops"),
+    ):
+        feed.read(5)
+
+
+def test_an_event_that_is_not_understood_ends_the_feed(engine: ScriptedEngine, containers: DockerContainers) -> None:
+    engine.script["GET events"] = (200, [{"Type": "container", "Action": "die"}])
+
+    with closing(containers.events("blue", since_ns=0)) as feed, pytest.raises(ContainersUnavailableError):
+        feed.read(5)
