@@ -8,8 +8,9 @@ from django.db import connections
 from pytest_django import Settings
 
 from rtmanager.databases import django_database
-from runtimes.containers.fake import shared_engine
+from runtimes.containers.fake import FakeEngine, FakeImage, shared_engine
 from tests.conftest import RtmSettings
+from tests.integration.rest_rigs import IMAGE, NEXT_MINOR, NEXT_PATCH, WORKER_AT_HAND
 from tests.integration.rigs import NETWORK, Rig, healthy_images
 from tests.servers.databases import PostgresServer
 
@@ -46,3 +47,36 @@ def rig(rtm_settings: RtmSettings, settings: Settings, tmp_path: Path) -> Iterat
     shared_engine.images.update(healthy_images())
     yield Rig(engine=shared_engine, state_root=tmp_path / "games")
     shared_engine.reset()
+
+
+@pytest.fixture
+def engine() -> Iterator[FakeEngine]:
+    """The engine in memory of the tests over HTTP, with three images of one engine."""
+    shared_engine.reset()
+    shared_engine.networks.add(NETWORK)
+    shared_engine.images.update({image_ref: FakeImage() for image_ref in (IMAGE, NEXT_PATCH, NEXT_MINOR)})
+    yield shared_engine
+    shared_engine.reset()
+
+
+@pytest.fixture
+def worker_at_hand(settings: Settings, rtm_settings: RtmSettings, tmp_path: Path) -> None:
+    """Every accepted operation is done before its call waits for it."""
+    settings.RTM_CONTAINERS = "runtimes.containers.fake.FakeContainers"
+    settings.RTM_HINTS = WORKER_AT_HAND
+    rtm_settings(game_state_root=str(tmp_path), docker_network=NETWORK, rest_wait_seconds=10.0)
+
+
+@pytest.fixture
+def trusted_network(worker_at_hand: None, rtm_settings: RtmSettings) -> None:
+    """The same, for callers that need no token."""
+    del worker_at_hand
+    rtm_settings(api_auth="network")
+
+
+@pytest.fixture
+def no_worker(worker_at_hand: None, settings: Settings, rtm_settings: RtmSettings) -> None:
+    """Operations stay open: nobody takes them up, and the calls do not wait long."""
+    del worker_at_hand
+    settings.RTM_HINTS = "operations.dispatch.NoHints"
+    rtm_settings(rest_wait_seconds=0.05)

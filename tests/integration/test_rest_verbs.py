@@ -1,66 +1,29 @@
 """The verbs over HTTP, with a real database and Redis, an engine in memory and a worker at hand."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
-from pytest_django import Settings
 
-from operations import runner
 from operations.api.waiting import resume_waiting, stop_waiting
 from operations.models import Operation
-from operations.states import OpKind
 from runtimes.api.records import EXAMPLE as RUNTIME_EXAMPLE
-from runtimes.containers.fake import FakeEngine, FakeImage, shared_engine
+from runtimes.containers.fake import FakeEngine
 from runtimes.models import Runtime
 from tests.conftest import RtmSettings
+from tests.integration.rest_rigs import (
+    ENVELOPE_TYPE,
+    IMAGE,
+    NEXT_MINOR,
+    NEXT_PATCH,
+    RUNTIMES,
+    call,
+    start,
+    stop,
+)
 
-IMAGE = "galaxy-engine:1.0.0"
-OTHER_IMAGE = "galaxy-engine:1.0.1"
-ENVELOPE_TYPE = "application/json; charset=utf-8"
-
-
-class WorkerAtHand:
-    """Hints that are followed at once, by this thread."""
-
-    def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
-        for operation_id, _kind in operations:
-            runner.run(operation_id)
-
-
-@pytest.fixture
-def engine() -> Iterator[FakeEngine]:
-    shared_engine.reset()
-    shared_engine.networks.add("galaxy-net")
-    shared_engine.images.update({IMAGE: FakeImage(), OTHER_IMAGE: FakeImage()})
-    yield shared_engine
-    shared_engine.reset()
-
-
-@pytest.fixture(autouse=True)
-def _service(settings: Settings, rtm_settings: RtmSettings, tmp_path: Path) -> None:
-    settings.RTM_CONTAINERS = "runtimes.containers.fake.FakeContainers"
-    settings.RTM_HINTS = f"{__name__}.WorkerAtHand"
-    rtm_settings(api_auth="network", game_state_root=str(tmp_path), rest_wait_seconds=10.0)
-
-
-@pytest.fixture
-def no_worker(settings: Settings, rtm_settings: RtmSettings) -> None:
-    settings.RTM_HINTS = "operations.dispatch.NoHints"
-    rtm_settings(rest_wait_seconds=0.05)
-
-
-def start(client: Client, game_id: str = "g-1", *, image_ref: str = IMAGE, **headers: str) -> Any:
-    path = f"/api/v1/internal/runtimes/{game_id}/start"
-    return client.post(path, {"image_ref": image_ref}, "application/json", headers=headers)
-
-
-def stop(client: Client, game_id: str = "g-1", **headers: str) -> Any:
-    path = f"/api/v1/internal/runtimes/{game_id}/stop"
-    return client.post(path, {"reason": "cancelled"}, "application/json", headers=headers)
+pytestmark = pytest.mark.usefixtures("trusted_network")
 
 
 def test_a_start_answers_with_the_record_of_the_running_game(client: Client, engine: FakeEngine) -> None:
@@ -87,7 +50,7 @@ def test_starting_the_same_image_again_changes_nothing(client: Client, engine: F
 def test_starting_another_image_over_a_running_game_is_a_conflict(client: Client, engine: FakeEngine) -> None:
     start(client)
 
-    response = start(client, image_ref=OTHER_IMAGE)
+    response = start(client, image_ref=NEXT_PATCH)
 
     assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
     assert len(engine.containers) == 1
@@ -202,3 +165,141 @@ def test_without_a_database_the_answer_is_unavailable_in_the_envelope(client: Cl
 
     assert (response.status_code, response["Content-Type"]) == (503, ENVELOPE_TYPE)
     assert response.json()["error"]["code"] == "service_unavailable"
+
+
+def cleanup(client: Client, game_id: str = "g-1", **more: Any) -> Any:
+    return client.delete(f"{RUNTIMES}/{game_id}/container", **more)
+
+
+@pytest.mark.parametrize(("body", "content_type"), [(b"", ""), (b"", "text/plain"), (b"{}", "application/json")])
+def test_a_restart_answers_with_a_new_container_under_the_same_endpoint(
+    client: Client, engine: FakeEngine, body: bytes, content_type: str
+) -> None:
+    started = start(client).json()
+
+    restarted = client.generic("POST", f"{RUNTIMES}/g-1/restart", body, content_type)
+
+    assert (restarted.status_code, restarted.json()["status"]) == (200, "running")
+    assert restarted.json()["current_container_id"] in set(engine.containers) - {started["current_container_id"]}
+    assert restarted.json()["engine_endpoint"] == started["engine_endpoint"]
+
+
+@pytest.mark.parametrize("body", [b'{"force": true}', b"null", b"[]", b"now", b"{} {}"])
+def test_a_restart_with_anything_to_say_is_refused(client: Client, engine: FakeEngine, body: bytes) -> None:
+    started = start(client).json()
+
+    response = client.generic("POST", f"{RUNTIMES}/g-1/restart", body, "application/json")
+
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")
+    assert list(engine.containers) == [started["current_container_id"]]
+
+
+def test_a_patch_answers_with_the_game_on_the_new_image(client: Client, engine: FakeEngine) -> None:
+    del engine
+    started = start(client).json()
+
+    patched = call(client, "patch", body={"image_ref": NEXT_PATCH})
+
+    assert (patched.status_code, patched.json()["current_image_ref"]) == (200, NEXT_PATCH)
+    assert patched.json()["current_container_id"] != started["current_container_id"]
+
+
+@pytest.mark.parametrize(
+    ("image_ref", "status", "code"),
+    [
+        (NEXT_MINOR, 409, "semver_patch_only"),
+        ("galaxy-engine:latest", 400, "image_ref_not_semver"),
+        ("galaxy-engine", 400, "image_ref_not_semver"),
+    ],
+)
+def test_a_refused_patch_tells_its_code_and_leaves_the_game_alone(
+    client: Client, engine: FakeEngine, image_ref: str, status: int, code: str
+) -> None:
+    del engine
+    started = start(client).json()
+
+    response = call(client, "patch", body={"image_ref": image_ref})
+
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert client.get(f"{RUNTIMES}/g-1").json() == started
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"data": b"garbage", "content_type": "text/plain"}, {"data": b"x" * 5_000_000, "content_type": "a/b"}]
+)
+def test_a_cleanup_removes_the_container_whatever_its_body_says(
+    client: Client, engine: FakeEngine, sent: dict[str, Any]
+) -> None:
+    start(client)
+    stop(client)
+
+    response = cleanup(client, **sent)
+
+    assert (response.status_code, response.json()["status"]) == (200, "removed")
+    assert response.json()["current_container_id"] is None
+    assert not engine.containers
+
+
+def test_a_cleanup_of_a_running_game_is_a_conflict(client: Client, engine: FakeEngine) -> None:
+    start(client)
+
+    response = cleanup(client)
+
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
+    assert len(engine.containers) == 1
+
+
+@pytest.mark.parametrize("verb", ["restart", "patch", "cleanup"])
+def test_a_game_nobody_knows_can_be_neither_changed_nor_cleaned_up(
+    client: Client, engine: FakeEngine, verb: str
+) -> None:
+    del engine
+    body = {"image_ref": IMAGE} if verb == "patch" else {}
+
+    response = cleanup(client) if verb == "cleanup" else call(client, verb, body=body)
+
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.usefixtures("no_worker")
+@pytest.mark.parametrize("verb", ["start", "restart", "cleanup"])
+def test_who_prefers_not_to_wait_is_told_at_once_where_to_look(
+    client: Client, rtm_settings: RtmSettings, verb: str
+) -> None:
+    rtm_settings(rest_wait_seconds=3600.0)
+    prefer = {"Prefer": "respond-async"}
+
+    if verb == "cleanup":
+        response = cleanup(client, headers=prefer)
+    else:
+        response = call(client, verb, body={"image_ref": IMAGE} if verb == "start" else {}, **prefer)
+
+    operation = Operation.objects.get()
+    assert (response.status_code, response["Preference-Applied"]) == (202, "respond-async")
+    assert response["Location"] == f"/api/v1/internal/operations/{operation.pk}"
+    assert response.json() == client.get(response["Location"]).json()
+
+
+@pytest.mark.usefixtures("no_worker")
+@pytest.mark.parametrize(
+    ("prefer", "applied"), [("wait=0", "wait=0"), ("wait=0, respond-async", "respond-async, wait=0")]
+)
+def test_nobody_is_held_longer_than_they_prefer(
+    client: Client, rtm_settings: RtmSettings, prefer: str, applied: str
+) -> None:
+    rtm_settings(rest_wait_seconds=3600.0)
+
+    response = start(client, Prefer=prefer)
+
+    assert (response.status_code, response["Preference-Applied"]) == (202, applied)
+
+
+def test_an_operation_that_ends_within_the_preferred_wait_is_answered_with_its_outcome(
+    client: Client, engine: FakeEngine
+) -> None:
+    del engine
+
+    response = start(client, Prefer="respond-async, wait=10")
+
+    assert (response.status_code, response.json()["status"]) == (200, "running")
+    assert "Preference-Applied" not in response
