@@ -1,0 +1,44 @@
+# Everything transient lives in .venv and .run; two clones never disturb each other.
+PYTHON ?= python3
+PY := .venv/bin/python
+LOCAL := $(PY) -m rtmanager.local
+# Extra words for pytest: make test ARGS="tests/integration -k relay"
+ARGS ?=
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo run stop clean test check lock venv
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: venv ## Set up everything, play one game on real Docker, leave nothing running
+	@$(LOCAL) demo
+
+run: venv ## Run the whole service here until Ctrl-C; prints addresses and an example
+	@$(LOCAL) run
+
+stop: ## End what this clone runs, from another terminal
+	@if [ -x $(PY) ]; then $(LOCAL) stop; else echo "  nothing was ever started here"; fi
+
+clean: ## Stop, then delete data, logs and private Docker engines (.run)
+	@if [ -x $(PY) ]; then $(LOCAL) clean; else rm -rf .run; fi
+
+test: venv ## Run every test on real PostgreSQL, Redis and Docker (ARGS="..." goes to pytest)
+	@$(LOCAL) test $(ARGS)
+
+check: venv ## Lint, types, import rules, Django checks and the unit tests; needs no server
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy .
+	.venv/bin/lint-imports
+	$(PY) manage.py check
+	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) -m pytest -q tests/unit tests/meta
+
+lock: venv ## Pin requirements.txt anew from pyproject.toml
+	.venv/bin/pip-compile -q --all-extras --strip-extras --no-emit-index-url --no-emit-find-links \
+		--no-emit-options --annotation-style line --no-header -o requirements.txt pyproject.toml
+
+venv:
+	@$(PYTHON) rtmanager/local/venv.py

@@ -1,0 +1,49 @@
+"""What a local stack adds to a Docker engine, and takes away again: its network, its games."""
+
+import docker
+from docker.errors import APIError, NotFound
+
+from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER
+
+LABEL_LOCAL = "com.galaxy.local-stack"
+
+
+def ensure_network(client: docker.DockerClient, name: str, *, identity: str) -> None:
+    """Make the games' network unless it is there. Idempotent."""
+    if not any(network.name == name for network in client.networks.list(names=[name])):
+        client.networks.create(name, driver="bridge", labels={LABEL_LOCAL: identity})
+
+
+def count_games(client: docker.DockerClient, stack: str) -> int:
+    """How many containers of this stack run now."""
+    return len(client.api.containers(filters=_owned(stack)))
+
+
+def remove_games(client: docker.DockerClient, stack: str) -> None:
+    """Remove every container of this stack; the state directories stay. Idempotent."""
+    for container in client.api.containers(all=True, filters=_owned(stack)):
+        _remove_container(client, container["Id"])
+
+
+def remove_networks(client: docker.DockerClient, identity: str) -> None:
+    """Remove the networks that ``ensure_network`` made for this stack, no other. Idempotent."""
+    for network in client.networks.list(filters={"label": f"{LABEL_LOCAL}={identity}"}):
+        try:
+            network.remove()
+        except NotFound:
+            continue
+
+
+def _remove_container(client: docker.DockerClient, container_id: str) -> None:
+    try:
+        client.api.remove_container(container_id, force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        # "removal already in progress" is what we want.
+        if error.status_code != 409:  # noqa: PLR2004 (HTTP conflict)
+            raise
+
+
+def _owned(stack: str) -> dict[str, list[str]]:
+    return {"label": [f"{LABEL_OWNER}={OWNER}", f"{LABEL_STACK}={stack}"]}

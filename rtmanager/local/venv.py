@@ -1,0 +1,135 @@
+"""Make or refresh the virtual environment. Runs on a bare Python, before anything is installed.
+
+Usage: ``python3 rtmanager/local/venv.py``. Idempotent; does nothing when the pinned requirements, the Python and the
+place of the clone are those of the last time.
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+CLONE = Path(__file__).resolve().parents[2]
+VENV = CLONE / ".venv"
+REQUIREMENTS = CLONE / "requirements.txt"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / ".stamp"
+LOG = CLONE / ".run" / "venv.log"
+OLDEST = (3, 11)
+NEWEST = (3, 13)
+DOT_EVERY_SECONDS = 2.0
+
+
+def main() -> None:
+    """Bring ``.venv`` up to date, showing that something happens while it does."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        _give_up(
+            f"Python 3.11 to 3.13 is needed, this is {platform.python_version()}; name one: make PYTHON=python3.11"
+        )
+    LOG.parent.mkdir(exist_ok=True)
+    # Two makes started at once in one clone must not both write the environment.
+    with (CLONE / ".run" / "venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_current():
+            _make()
+
+
+def fingerprint() -> str:
+    """What the environment depends on: pinned requirements, interpreter, and path (scripts have it built in)."""
+    parts = [REQUIREMENTS.read_text(), platform.python_version(), str(VENV)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def is_current() -> bool:
+    """Whether the last complete set-up was of exactly this."""
+    return STAMP.is_file() and STAMP.read_text() == fingerprint()
+
+
+def _make() -> None:
+    count = sum(1 for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith(("#", " ")))
+    started = time.monotonic()
+    STAMP.unlink(missing_ok=True)
+    # One that fits is only added to: whatever runs in it now must not find it gone.
+    if not _fits():
+        _create()
+    _say(f"  virtual environment with {count} pinned packages ")
+    install = ["-m", "pip", "install", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
+    _run([str(PYTHON), *install])
+    STAMP.write_text(fingerprint())
+    _say(f" ok, {time.monotonic() - started:.1f} s\n")
+
+
+def _fits() -> bool:
+    """Whether the environment there is was made here and its Python is the one asked for."""
+    made = VENV / "pyvenv.cfg"
+    if not made.is_file() or str(VENV) not in made.read_text():
+        return False
+    ask = [str(PYTHON), "-c", "import pip, platform; print(platform.python_version())"]
+    try:
+        answer = subprocess.run(ask, check=False, capture_output=True, text=True)  # noqa: S603 (our own words)
+    except OSError:
+        return False
+    return answer.stdout.strip() == platform.python_version()
+
+
+def _create() -> None:
+    if not _has_ensurepip():
+        _install_ensurepip()
+    _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+
+
+def _has_ensurepip() -> bool:
+    # Debian ships venv without ensurepip until python3-venv is installed; importing it is the only sure sign.
+    probe = [sys.executable, "-c", "import ensurepip, venv"]
+    return subprocess.run(probe, check=False, stderr=subprocess.DEVNULL).returncode == 0  # noqa: S603 (our own words)
+
+
+def _install_ensurepip() -> None:
+    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        _give_up(f"this Python cannot make virtual environments; as root: apt-get install {package}")
+    _say(f"  {package} from Debian ")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    _run(["apt-get", "update"])
+    _run(["apt-get", "install", "--yes", "--no-install-recommends", package])
+    _say(" ok\n")
+
+
+def _run(command: Sequence[str]) -> None:
+    """Run into the log with a dot every two seconds; stop everything, showing the log's end, when it fails."""
+    with LOG.open("a") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603 (our own words)
+        done = threading.Event()
+        dots = threading.Thread(target=_dots, args=(done,), daemon=True)
+        dots.start()
+        code = process.wait()
+        done.set()
+        dots.join()
+    if code:
+        tail = "\n".join(LOG.read_text().splitlines()[-15:])
+        _give_up(f"{' '.join(command)} failed with {code}; the whole output is in {LOG}\n{tail}")
+
+
+def _dots(done: threading.Event) -> None:
+    while not done.wait(DOT_EVERY_SECONDS):
+        _say(".")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _give_up(reason: str) -> None:
+    sys.exit(f"\n{reason}")
+
+
+if __name__ == "__main__":
+    main()
