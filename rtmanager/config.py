@@ -63,6 +63,8 @@ class Config(BaseSettings):
     redis_password: SecretStr = SecretStr("")
     celery_broker_url: str = ""
     docker_host: str = "unix:///var/run/docker.sock"
+    lobby_url: str = ""
+    lobby_timeout: Duration = timedelta(seconds=2)
 
     # Streams
     start_jobs_stream: str = "runtime:start_jobs"
@@ -112,7 +114,7 @@ class Config(BaseSettings):
 
     @field_validator(
         "start_settle", "inspect_interval", "probe_interval", "probe_timeout", "reconcile_interval",
-        "cleanup_interval", "job_deadline", "shutdown_timeout",
+        "cleanup_interval", "job_deadline", "shutdown_timeout", "lobby_timeout",
     )  # fmt: skip
     @classmethod
     def _not_negative(cls, value: timedelta) -> timedelta:
@@ -146,6 +148,16 @@ class Config(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("lobby_url")
+    @classmethod
+    def _http_only(cls, value: str) -> str:
+        parts = urlsplit(value)
+        odd = parts.query or parts.fragment or parts.username or parts.port == 0
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname or odd):
+            message = "Lobby is asked over HTTP; write http://lobby:8080, or leave it empty"
+            raise ValueError(message)
+        return value
+
     @model_validator(mode="after")
     def _bootstrap_admin_is_whole(self) -> Self:
         if self.admin_bootstrap_user and not self.admin_bootstrap_password.get_secret_value():
@@ -171,7 +183,8 @@ class Config(BaseSettings):
         query = dict(parse_qsl(parts.query))
         if parts.scheme == "unix":
             database = int(query.get("db", "0"))
-            return urlunsplit(parts._replace(scheme="redis+socket", query=f"virtual_host={database + 1}"))
+            # Not urlunsplit: it drops the empty host's slashes of a scheme it does not know, and Celery needs them.
+            return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database + 1}"
         database = int(parts.path.strip("/") or "0")
         return urlunsplit(parts._replace(path=f"/{database + 1}"))
 
