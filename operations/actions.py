@@ -21,6 +21,7 @@ from operations.launching import (
     stop_container,
     validate,
 )
+from operations.lobby import ask_lobby
 from operations.states import OpKind
 from runtimes.containers.base import Container, ContainerStartFailedError
 from runtimes.exceptions import ConflictError, RuntimeManagerError, RuntimeNotFoundError
@@ -38,6 +39,7 @@ def start(attempt: Attempt) -> Result:
     replay = None if attempt.made(seen) else _replay_or_refuse(attempt, seen, image_ref=image_ref, run=run)
     if replay is not None:
         return replay
+    ask_lobby(attempt.game_id, operation_id=attempt.operation.pk)
     validate(attempt, image_ref)
     prepare_state(attempt)
     refuse_foreign(attempt, seen)
