@@ -14,7 +14,7 @@ from rtmanager.config import Config
 from tests.servers import databases, engine_images
 from tests.servers.docker_host import find_docker_host
 from tests.servers.playground import Playground, open_playground
-from tests.servers.server_images import ServerImages, server_images
+from tests.servers.server_images import ServerImages, find_server_images
 from tests.servers.sessions import remove_leftovers
 
 RtmSettings = Callable[..., Config]
@@ -45,14 +45,15 @@ def docker_client(docker_host: str, request: pytest.FixtureRequest) -> Iterator[
 
 
 @pytest.fixture(scope="session")
-def _server_images(docker_client: docker.DockerClient, docker_host: str) -> ServerImages:
+def server_images(docker_client: docker.DockerClient, docker_host: str) -> ServerImages:
+    """The images of PostgreSQL and Redis."""
     del docker_client  # only for its clearing up, before and after
-    return server_images(docker_host)
+    return find_server_images(docker_host)
 
 
 @pytest.fixture(scope="session")
-def _server_pair(_server_images: ServerImages) -> Iterator[tuple[databases.PostgresServer, databases.RedisServer]]:
-    postgres, redis = databases.launch_postgres(_server_images.postgres), databases.launch_redis(_server_images.redis)
+def _server_pair(server_images: ServerImages) -> Iterator[tuple[databases.PostgresServer, databases.RedisServer]]:
+    postgres, redis = databases.launch_postgres(server_images.postgres), databases.launch_redis(server_images.redis)
     # Both come up side by side; the session waits for the slower one only.
     with ThreadPoolExecutor() as pool:
         postgres_ready = pool.submit(databases.ready_postgres, postgres)

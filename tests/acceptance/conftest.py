@@ -1,6 +1,7 @@
 """The service under acceptance: one per module, on shared servers, with databases and a playground of its own."""
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,36 @@ def allot_servers(
 
 
 @pytest.fixture(scope="module")
+def servers(allot_servers: Callable[[], Servers]) -> Servers:
+    """What the module's service runs on."""
+    return allot_servers()
+
+
+@pytest.fixture(scope="module")
+def service_settings() -> Mapping[str, str]:
+    """Settings by which a module's service differs; a module overrides this fixture."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def service(
-    allot_servers: Callable[[], Servers], module_playground: Playground, tmp_path_factory: pytest.TempPathFactory
+    servers: Servers,
+    service_settings: Mapping[str, str],
+    module_playground: Playground,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Service]:
     """One running service for the whole module. At the end every process must stop gracefully."""
-    with opened(Service(allot_servers(), module_playground, log_folder=tmp_path_factory.mktemp("logs"))) as running:
+    log_folder = tmp_path_factory.mktemp("logs")
+    with opened(Service(servers, module_playground, log_folder=log_folder, **service_settings)) as running:
         running.start()
         yield running
         assert set(running.stop().values()) == {0}
+
+
+@pytest.fixture
+def game_id(service: Service, request: pytest.FixtureRequest) -> str:
+    """A game of this test's own, in the installation that the module shares."""
+    return service.playground.game_id(hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8])
 
 
 @pytest.fixture

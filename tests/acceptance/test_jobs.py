@@ -2,15 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
-from tests.servers.service import HEALTH_EVENTS, RESULTS, START_JOBS, Service
-
-
-@pytest.fixture
-def game_id(service: Service, request: pytest.FixtureRequest) -> str:
-    """A game of this test's own, in the installation that the module shares."""
-    return service.playground.game_id(f"g{abs(hash(request.node.name)) % 10**9}")
+from tests.servers.service import HEALTH_EVENTS, Service
 
 
 def test_a_started_game_runs_and_everybody_says_the_same_of_it(
@@ -197,11 +189,3 @@ def test_no_result_is_written_for_a_call_over_rest(service: Service, game_id: st
 
     assert answer.status_code == 200
     assert [one.error_code for one in service.results(game_id)] == ["replay_no_op"]
-
-
-def test_streams_are_where_the_contract_says(service: Service, game_id: str, engine_image: str) -> None:
-    service.start_job(game_id, engine_image)
-
-    service.result(game_id)
-    kinds = {stream: service.streams.type(stream) for stream in (START_JOBS, RESULTS, HEALTH_EVENTS)}
-    assert set(kinds.values()) == {"stream"}

@@ -50,7 +50,7 @@ class ServerImages:
     redis: ServerImage
 
 
-def server_images(docker_host: str) -> ServerImages:
+def find_server_images(docker_host: str) -> ServerImages:
     """Find, pull or build. Takes half a minute the first time where no registry answers."""
     client = docker.DockerClient(base_url=docker_host, timeout=300)
     impatient = docker.DockerClient(base_url=docker_host, timeout=_REGISTRY_TIMEOUT_SECONDS)

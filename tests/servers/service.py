@@ -70,16 +70,19 @@ class Service:
         for name in COMMANDS:
             self._add(name)
 
-    def start(self) -> None:
-        """Start all processes and wait until each says that it is up and ``/readyz`` agrees."""
+    def start(self, *, ready: int = 200) -> dict[str, str]:
+        """Start all processes and wait until each says that it is up and ``/readyz`` answers as expected.
+
+        Returns what the service is missing.
+        """
         for process in self.processes.values():
             process.start()
         for process in self.processes.values():
             process.wait_until_up()
-        self.wait_until_ready()
+        return self.wait_until_ready(ready)
 
-    def wait_until_ready(self, status: int = 200) -> httpx.Response:
-        """Wait until ``/readyz`` answers with this status; the answer."""
+    def wait_until_ready(self, status: int = 200) -> dict[str, str]:
+        """Wait until ``/readyz`` answers with this status; the dependencies that are not ``ok`` and why."""
         seen: list[httpx.Response] = []
 
         def look() -> bool:
@@ -90,7 +93,7 @@ class Service:
             return seen[-1].status_code == status
 
         wait_for(look, what=f"/readyz to answer {status}")
-        return seen[-1]
+        return {name: reason for name, reason in seen[-1].json()["checks"].items() if reason != "ok"}
 
     def add_worker(self) -> ServiceProcess:
         """Start one more worker; returns it when it is up."""
@@ -99,9 +102,10 @@ class Service:
         process.wait_until_up()
         return process
 
-    def kill(self, name: str) -> None:
-        """SIGKILL one process."""
-        self.processes[name].kill()
+    def kill(self, *names: str) -> None:
+        """SIGKILL some processes, or all that run."""
+        for name in names or [name for name, one in self.processes.items() if one.is_running]:
+            self.processes[name].kill()
 
     def restart(self, name: str) -> None:
         """Start a process that has ended, as its supervisor would, and wait until it is up."""
