@@ -13,8 +13,8 @@ from rtmanager.local.commands import wait_until
 from rtmanager.local.console import Console
 from rtmanager.local.dockerd import PrivateEngine, client
 from rtmanager.local.errors import LocalError
+from rtmanager.local.leftovers import end_leftovers, leftovers
 from rtmanager.local.places import KINDS, RUN_ROOT, Place, PlaceLock, place_of
-from rtmanager.local.supervision import end_leftovers, leftovers
 
 _PATIENCE_SECONDS = 150.0
 

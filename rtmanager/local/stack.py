@@ -19,10 +19,11 @@ from rtmanager.local.dockerd import PrivateEngine, client, private_engine, reach
 from rtmanager.local.errors import LocalError
 from rtmanager.local.images import SAMPLE_TAGS, build_engine
 from rtmanager.local.interrupts import deaf
+from rtmanager.local.leftovers import end_leftovers
 from rtmanager.local.places import CLONE, Place, PlaceLock
 from rtmanager.local.postgres import Postgres
 from rtmanager.local.programs import service_programs
-from rtmanager.local.supervision import Program, Supervisor, end_leftovers
+from rtmanager.local.supervision import Program, Supervisor
 from rtmanager.local.valkey import Valkey
 
 _DATABASE_SECONDS = 60.0

@@ -1,8 +1,6 @@
-"""The process supervisor (supervisord): its configuration, its life, and the proof that nothing outlives it."""
+"""The process supervisor (supervisord): its configuration and its life."""
 
-import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,10 +14,9 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from rtmanager.local.commands import is_root, tail, wait_until
 from rtmanager.local.errors import LocalError
+from rtmanager.local.leftovers import MARKER, end_leftovers
 from rtmanager.local.places import Place, write_private
 
-# Every process of a stack carries this variable: however its parent died, it can be found again.
-MARKER = "RTM_LOCAL_STACK"
 _START_SECONDS = 15.0
 _KILL_SECONDS = 10.0
 # The supervisor waits one second longer after each failed start; so many tries last for days.
@@ -181,62 +178,3 @@ class Supervisor:
 
 def _control_socket(place: Place) -> Path:
     return place.sockets / "supervisor.sock"
-
-
-def leftovers(place: Place) -> dict[int, str]:
-    """Processes of this place that run now, and what they started: process id to command line."""
-    marker = f"{MARKER}={place.identity}".encode()
-    processes = {int(entry.name): entry for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-    parents = {pid: _parent(entry) for pid, entry in processes.items()}
-    ours = {pid for pid, entry in processes.items() if marker in _read(entry / "environ").split(b"\0")} - {os.getpid()}
-    # A game's process has an environment of its own, but it hangs below the engine's.
-    while found := {pid for pid, parent in parents.items() if parent in ours} - ours:
-        ours |= found
-    return {pid: _command_line(processes[pid]) for pid in ours}
-
-
-def _parent(process: Path) -> int:
-    # The command's name, in parentheses, may itself hold spaces and parentheses.
-    fields = _read(process / "stat").rpartition(b")")[2].split()
-    return int(fields[1]) if fields and fields[0] != b"Z" else 0
-
-
-def _command_line(process: Path) -> str:
-    return _read(process / "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
-
-
-def _read(file: Path) -> bytes:
-    """Empty when the process is gone, or is none of ours to look into."""
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""
-
-
-def end_leftovers(place: Place, *, patience_seconds: float = 60.0) -> None:
-    """End whatever still runs: politely the supervisor first, then each, then by force.
-
-    Raises LocalError when even that did not help. Idempotent.
-    """
-    supervisors = [pid for pid, command in leftovers(place).items() if "supervisor.supervisord" in command]
-    if supervisors:
-        _signal_and_wait(place, signal.SIGTERM, only=supervisors, timeout_seconds=patience_seconds)
-    _signal_and_wait(place, signal.SIGTERM, timeout_seconds=_KILL_SECONDS)
-    _signal_and_wait(place, signal.SIGKILL, timeout_seconds=_KILL_SECONDS)
-    remaining = leftovers(place)
-    if remaining:
-        listed = "\n".join(f"    {pid} {command}" for pid, command in remaining.items())
-        message = f"these processes of the stack could not be ended:\n{listed}"
-        raise LocalError(message)
-
-
-def _signal_and_wait(
-    place: Place, number: signal.Signals, *, timeout_seconds: float, only: Sequence[int] | None = None
-) -> None:
-    targets = leftovers(place)
-    if not targets:
-        return
-    for pid in targets if only is None else only:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-    wait_until(lambda: not leftovers(place), timeout_seconds=timeout_seconds)

@@ -14,8 +14,9 @@ from rtmanager.local.commands import apt_install, can_install
 from rtmanager.local.console import Console
 from rtmanager.local.dockerd import PrivateEngine, private_engine, reachable_host
 from rtmanager.local.interrupts import Ending, deaf
+from rtmanager.local.leftovers import end_leftovers
 from rtmanager.local.places import CLONE, Place, PlaceLock, place_of
-from rtmanager.local.supervision import Supervisor, end_leftovers
+from rtmanager.local.supervision import Supervisor
 
 
 def test(console: Console, arguments: Sequence[str]) -> int:

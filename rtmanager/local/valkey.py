@@ -75,6 +75,8 @@ def configuration(socket: Path, data: Path) -> str:
         "save": '""',
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
+        # Its own title would overwrite the marker by which a stack's processes are found.
+        "set-proc-title": "no",
     }
     return "".join(f"{name} {value}\n" for name, value in settings.items())
 

@@ -10,9 +10,10 @@ import pytest
 
 from rtmanager.config import Config
 from rtmanager.local.commands import wait_until
+from rtmanager.local.leftovers import MARKER, alive, end_leftovers, leftovers
 from rtmanager.local.places import Place
 from rtmanager.local.programs import service_programs
-from rtmanager.local.supervision import MARKER, Program, configuration, end_leftovers, leftovers
+from rtmanager.local.supervision import Program, configuration
 
 DATABASE = Program(name="postgres", command=("postgres", "-D", "/data/a b"), group="servers", stop_signal="INT")
 
@@ -83,7 +84,25 @@ def test_a_process_that_outlived_its_parent_is_found_and_ended(place: Place) -> 
 
     end_leftovers(place)
 
-    assert leftovers(place) == {}
+    assert leftovers(place) == set()
+
+
+def test_a_child_that_hides_its_origin_goes_with_its_family(place: Place) -> None:
+    # Like a game: an environment of its own, and deaf to TERM.
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
+    parent = subprocess.Popen(
+        ["sh", "-c", f'env -i {sys.executable} -c "{deaf}" & wait'],
+        env={**os.environ, MARKER: place.identity}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"deaf\n"
+    child = next(one for one in leftovers(place) if one.parent == parent.pid)
+
+    end_leftovers(place, patience_seconds=0.1, grace_seconds=0.1)
+
+    assert alive([child]) == set()
+    parent.wait()
+    parent.stdout.close()
 
 
 def test_processes_of_another_stack_are_not_ours(place: Place) -> None:
