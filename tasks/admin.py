@@ -32,7 +32,6 @@ class DeadLetterAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # 
 
     list_display = ("id", "stream", "entry_id", "game_id", "reason", "received_at", "redriven_at", "became")
     list_filter = (("redriven_at", admin.EmptyFieldListFilter), "stream")
-    list_select_related = ("redriven_as",)
     search_fields = ("game_id__exact", "entry_id__exact", "id__exact")
     search_help_text = "A whole game id, stream entry id or letter id."
     ordering = ("-id",)
