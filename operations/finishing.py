@@ -12,19 +12,18 @@ from operations.attempts import FailedWithAftermathError, Result
 from operations.claims import Claim
 from operations.events import (
     NOTIFIED_ERRORS,
-    HealthEvent,
-    health_event_fields,
     intent_key,
     job_result_fields,
     notification_intent_fields,
 )
 from operations.exceptions import LeaseLostError
+from operations.health import health_message, note
 from operations.models import Operation
 from operations.outbox import Message
 from operations.replies import replies
 from operations.states import REST_SOURCES, OpKind, OpSource, OpState, Outcome, Topic
 from runtimes.exceptions import ErrorCode, RuntimeManagerError, StaleRuntimeError
-from runtimes.models import HealthSnapshot, Runtime
+from runtimes.models import Runtime
 from runtimes.specs import engine_endpoint
 from runtimes.states import INITIAL_STATUSES, RuntimeStatus
 
@@ -96,8 +95,9 @@ def _apply(claim: Claim, result: Result, runtime: Runtime | None) -> list[Messag
     """Write what an action changed; returns what must be said of it."""
     if result.status is not None:
         _write_record(claim, result, runtime, status=result.status)
-    _snapshot(claim.operation.game_id, result.health)
-    return [_health_message(claim.operation.game_id, event) for event in result.health]
+    game_id = claim.operation.game_id
+    note(game_id, result.health)
+    return [health_message(game_id, event) for event in result.health]
 
 
 def _write_record(claim: Claim, result: Result, runtime: Runtime | None, *, status: RuntimeStatus) -> None:
@@ -116,25 +116,6 @@ def _write_record(claim: Claim, result: Result, runtime: Runtime | None, *, stat
         created_at=now,
         **result.changes,
     )
-
-
-def _snapshot(game_id: str, events: Sequence[HealthEvent]) -> None:
-    if events:
-        last = events[-1]
-        HealthSnapshot.objects.update_or_create(
-            runtime_id=game_id,
-            defaults={
-                "container_id": last.container_id,
-                "event_type": last.event_type,
-                "details": dict(last.details),
-                "occurred_at": last.occurred_at,
-                "observed_at": Now(),
-            },
-        )
-
-
-def _health_message(game_id: str, event: HealthEvent) -> Message:
-    return Message(Topic.HEALTH_EVENTS, event.dedupe_key, game_id, health_event_fields(game_id, event))
 
 
 def _answer(operation: Operation, fields: dict[str, str]) -> list[Message]:

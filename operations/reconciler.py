@@ -145,9 +145,11 @@ def survey(game_ids: Collection[str] | None = None) -> tuple[list[Finding], set[
     return plan(after, containers, busy=busy | changed, finished_operations=_finished(labelled)), busy | changed
 
 
-def reconcile_games(game_ids: Collection[str]) -> set[str]:
-    """Look at these games and ask for their repairs; returns those that were busy and must be looked at again."""
-    findings, busy = survey(set(game_ids))
+def reconcile_games(game_ids: Collection[str] | None) -> set[str]:
+    """Look at these games, at all when None, and ask for their repairs; returns those that were busy and must be
+    looked at again. Raises ContainersUnavailableError when Docker cannot be asked.
+    """
+    findings, busy = survey(None if game_ids is None else set(game_ids))
     return busy | {one.game_id for one in findings if not _ask_for(one)}
 
 

@@ -126,6 +126,7 @@ def _periodic(task: str, every: timedelta) -> dict[str, object]:
 
 CELERY_BEAT_SCHEDULE = {
     "reconcile": _periodic("rtmanager.reconcile", RTMANAGER.reconcile_interval),
+    "inspect-runtimes": _periodic("rtmanager.inspect_runtimes", RTMANAGER.inspect_interval),
     "clean-up-expired": _periodic("rtmanager.clean_up_expired", RTMANAGER.cleanup_interval),
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
 }

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -50,8 +51,14 @@ class HealthSnapshotInline(ReadOnly, admin.StackedInline):  # type: ignore[type-
     """The last thing seen of a game's container, on the game's page."""
 
     model = HealthSnapshot
-    fields = ("event_type", "container_id", "pretty_details", "occurred_at", "observed_at")
-    readonly_fields = fields
+    fields = (
+        ("event_type", "occurred_at", "observed_at"),
+        "pretty_details",
+        ("container_id", "exit_code"),
+        ("docker_state", "docker_health", "restart_count", "inspected_at"),
+        ("probe_failures", "probe_last_status", "probe_last_error", "probed_at"),
+    )
+    readonly_fields = tuple(flatten(fields))
     can_delete = False
     verbose_name_plural = "last health observation"
 

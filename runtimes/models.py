@@ -82,7 +82,12 @@ class Runtime(models.Model):
 
 
 class HealthSnapshot(models.Model):
-    """The last technical observation of a game's container, written in the transaction that queues its event."""
+    """The last technical observations of a game's container, written in the transaction that queues their event.
+
+    Everything here is about ``container_id``: with another container all of it begins anew. Columns that only hold
+    what has just been seen again are not written: ``inspected_at`` and ``probed_at`` say since when it has been so.
+    ``probe_failures`` above zero means that ``probe_failed`` was reported and no success has been seen since.
+    """
 
     runtime = models.OneToOneField(Runtime, on_delete=models.CASCADE, primary_key=True, related_name="health")
     container_id = models.CharField(max_length=64)
@@ -90,6 +95,17 @@ class HealthSnapshot(models.Model):
     details = models.JSONField(default=dict)
     occurred_at = models.DateTimeField()
     observed_at = models.DateTimeField(db_default=Now())
+
+    docker_state = models.CharField(max_length=16, blank=True, default="")
+    docker_health = models.CharField(max_length=16, blank=True, default="")
+    restart_count = models.PositiveIntegerField(default=0)
+    exit_code = models.IntegerField(null=True, blank=True)
+    inspected_at = models.DateTimeField(null=True, blank=True)
+
+    probe_failures = models.PositiveIntegerField(default=0)
+    probe_last_status = models.PositiveIntegerField(default=0)
+    probe_last_error = models.TextField(blank=True, default="")
+    probed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "health snapshot"

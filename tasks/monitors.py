@@ -2,10 +2,15 @@
 
 from datetime import timedelta
 
+import structlog
 from celery import shared_task
 
 from operations import outbox, retention
+from operations.inspection import inspect_all
 from operations.reconciler import reconcile_all
+from runtimes.containers.base import ContainersUnavailableError
+
+log = structlog.get_logger(__name__)
 
 # Published events serve questions and repair; the operation log itself is kept for ever.
 _PUBLISHED_KEPT = timedelta(days=30)
@@ -16,6 +21,17 @@ _DELETED_AT_ONCE = 5000
 def reconcile() -> int:
     """Compare all records with Docker and ask for repairs; returns how many. Idempotent."""
     return reconcile_all()
+
+
+@shared_task(name="rtmanager.inspect_runtimes")
+def inspect_runtimes() -> dict[str, int]:
+    """Look at the health of all running games' containers; returns what was seen and found. Idempotent."""
+    try:
+        return inspect_all()
+    except ContainersUnavailableError as error:
+        # Unknown is no verdict; the watcher, which is told at once, warns of the outage.
+        log.info("inspect_skipped", reason=error.message)
+        return {}
 
 
 @shared_task(name="rtmanager.clean_up_expired")

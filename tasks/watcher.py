@@ -1,0 +1,193 @@
+"""From Docker's events to the reconciler: who notices here never judges, it only says which games to look at."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from django.conf import settings
+
+from operations.health import report_oom
+from runtimes.containers import connect
+from runtimes.containers.base import ContainerEvent, EventAction, EventFeed
+from runtimes.games import is_game_id
+from tasks.leadership import Leadership
+
+log = structlog.get_logger(__name__)
+
+# Looks at these games, at all when None, and returns those too busy to be judged now.
+Reconcile = Callable[[Collection[str] | None], set[str]]
+
+_STANDBY_SECONDS = 1.0
+_LONGEST_READ_SECONDS = 1.0
+# How far behind the last known moment a subscription begins: events may be told late, and clocks differ.
+_OVERLAP_NS = 5 * 10**9
+# A subscription that hears nothing for so long is renewed: a connection that died without a word is silent too.
+_LONGEST_SILENCE_SECONDS = 60.0
+# The death of a container follows the killing of its main process within milliseconds.
+_OOM_SETTLE_SECONDS = 1.0
+_FIRST_RETRY_SECONDS = 0.1
+_LONGEST_RETRY_SECONDS = 2.0
+# Then the periodic reconcile takes over.
+_GIVE_UP_AFTER_SECONDS = 120.0
+
+
+class Cursor:
+    """How far the events are known: where to subscribe again, and which of those told twice are known already."""
+
+    def __init__(self, begin_ns: int) -> None:
+        self._last_ns = begin_ns
+        self._known: set[ContainerEvent] = set()
+
+    @property
+    def since_ns(self) -> int:
+        """Where the next subscription begins."""
+        return self._last_ns - _OVERLAP_NS
+
+    def fresh(self, events: Iterable[ContainerEvent]) -> list[ContainerEvent]:
+        """Those that were not told before, in order."""
+        fresh = [event for event in dict.fromkeys(events) if event not in self._known]
+        if fresh:
+            self._known.update(fresh)
+            self._last_ns = max(self._last_ns, *(event.time_ns for event in fresh))
+            # What a subscription cannot tell again need not be remembered; twice, because late ones count too.
+            self._known = {event for event in self._known if event.time_ns >= self._last_ns - 2 * _OVERLAP_NS}
+        return fresh
+
+
+@dataclass(slots=True)
+class _Retry:
+    due: float
+    pause: float
+    give_up: float
+
+
+class Retries:
+    """The games that were too busy to be judged: each is asked about again, alone or with others, for a while."""
+
+    def __init__(self) -> None:
+        self._retries: dict[str, _Retry] = {}
+
+    def due(self, now: float) -> set[str]:
+        """The games whose time has come."""
+        return {game_id for game_id, retry in self._retries.items() if retry.due <= now}
+
+    def settle(self, asked: Collection[str] | None, busy: Collection[str], *, now: float) -> None:
+        """Take in an answer: who was asked about (None: everybody) and is not busy needs no more asking."""
+        for game_id in list(self._retries):
+            if (asked is None or game_id in asked) and game_id not in busy:
+                del self._retries[game_id]
+        for game_id in busy:
+            retry = self._retries.setdefault(game_id, _Retry(now, _FIRST_RETRY_SECONDS, now + _GIVE_UP_AFTER_SECONDS))
+            retry.due, retry.pause = now + retry.pause, min(retry.pause * 2, _LONGEST_RETRY_SECONDS)
+            if now >= retry.give_up:
+                del self._retries[game_id]
+
+    def begin_anew(self, game_ids: Iterable[str]) -> None:
+        """Something new has happened to these games: what was known of their being busy no longer counts."""
+        for game_id in game_ids:
+            self._retries.pop(game_id, None)
+
+    def seconds_to_next(self, now: float) -> float:
+        """How long nothing is due; infinite when nothing waits."""
+        return max(0.0, min((retry.due for retry in self._retries.values()), default=float("inf")) - now)
+
+
+class Watcher:
+    """Has the games looked at to which something happened in Docker, at once and no more often than it takes.
+
+    One process does it at a time. Each subscription is followed by a look at everything, which is what tells of
+    events that nobody was there to hear; the subscription begins before that look, so nothing falls in between.
+    """
+
+    name = "watcher"
+
+    def __init__(self, *, leadership: Leadership, reconcile: Reconcile) -> None:
+        self._leadership = leadership
+        self._reconcile = reconcile
+        self._feed: EventFeed | None = None
+        self._cursor = Cursor(time.time_ns())
+        self._retries = Retries()
+        self._starving: dict[str, tuple[ContainerEvent, float]] = {}
+        self._last_heard = 0.0
+
+    def step(self) -> float:
+        """See Loop."""
+        if self._leadership.is_fresh():
+            self.reset()
+        if not self._leadership.hold():
+            return _STANDBY_SECONDS
+        if self._feed is None:
+            self._subscribe()
+            self._ask_about(None)
+        elif time.monotonic() - self._last_heard > _LONGEST_SILENCE_SECONDS:
+            self._unsubscribe()
+            self._subscribe()
+        self._listen()
+        self._ask_again()
+        self._report_starving()
+        return 0.0
+
+    def reset(self) -> None:
+        """See Loop."""
+        self._unsubscribe()
+
+    def close(self) -> None:
+        """See Loop."""
+        self._unsubscribe()
+        self._leadership.resign()
+
+    def _subscribe(self) -> None:
+        self._feed = connect().events(settings.RTMANAGER.stack, since_ns=self._cursor.since_ns)
+        self._last_heard = time.monotonic()
+
+    def _unsubscribe(self) -> None:
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = None
+
+    def _listen(self) -> None:
+        assert self._feed is not None  # noqa: S101 - step has subscribed
+        events = self._feed.read(self._patience())
+        if not events:
+            return
+        self._last_heard = time.monotonic()
+        fresh = [event for event in self._cursor.fresh(events) if is_game_id(event.game_id)]
+        self._set_starving_aside(fresh)
+        game_ids = {event.game_id for event in fresh if event.action != EventAction.OOM}
+        if game_ids:
+            log.info("container_events_heard", events=len(fresh), games=len(game_ids))
+            self._retries.begin_anew(game_ids)
+            self._ask_about(game_ids)
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        starving = min((due for _event, due in self._starving.values()), default=float("inf"))
+        return max(0.0, min(_LONGEST_READ_SECONDS, self._retries.seconds_to_next(now), starving - now))
+
+    def _ask_about(self, game_ids: Collection[str] | None) -> None:
+        busy = self._reconcile(game_ids)
+        self._retries.settle(game_ids, busy, now=time.monotonic())
+
+    def _ask_again(self) -> None:
+        due = self._retries.due(time.monotonic())
+        if due:
+            self._ask_about(due)
+
+    def _set_starving_aside(self, events: Sequence[ContainerEvent]) -> None:
+        """The kernel killed a process: the death of the container, if it was the main one, will tell by itself."""
+        for event in events:
+            if event.action == EventAction.OOM:
+                self._starving.setdefault(event.container_id, (event, time.monotonic() + _OOM_SETTLE_SECONDS))
+            else:
+                self._starving.pop(event.container_id, None)
+
+    def _report_starving(self) -> None:
+        now = time.monotonic()
+        for event in [event for event, due in self._starving.values() if due <= now]:
+            container = connect().find(event.container_id)
+            if container is not None and container.is_alive:
+                report_oom(event.game_id, event.container_id, at_ns=event.time_ns)
+            else:
+                self._ask_about({event.game_id})
+            del self._starving[event.container_id]
