@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from runtimes.exceptions import ErrorCode
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PRODUCER = "runtime_manager"
 AUDIENCE = "admin_email"
 
@@ -50,7 +51,7 @@ class HealthEvent:
 
 def epoch_ms(moment: datetime) -> int:
     """Milliseconds since 1970, as every time on a stream is written."""
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def job_result_fields(  # noqa: PLR0913 - the six fields of the contract, none optional on the wire
