@@ -157,10 +157,15 @@ def test_a_service_whose_servers_come_late_waits_for_them(
     for process in service.processes.values():
         process.start()
     wait_for_loops(service, "loop_waits")
-    assert all(process.is_running for process in service.processes.values())
+    # Celery's processes have looked for both servers by then, and must still be there.
+    service.processes["beat"].wait_until_up()
+    service.processes["worker"].wait_for_log("Cannot connect")
 
     own_servers.redis.revive()
     own_servers.postgres.revive()
 
     assert service.result(game_id).outcome == "success"
     assert service.wait_until_ready() == {}
+    for process in service.processes.values():
+        process.wait_until_up()
+    assert [name for name, process in service.processes.items() if not process.is_running] == []

@@ -156,7 +156,7 @@ def _launch(image: ServerImage, port: int, *, arguments: Sequence[str]) -> tuple
 def _first_answer(
     launched: tuple[DockerContainer, int], port: int, answers: Callable[[Address], bool]
 ) -> tuple[Container, Address]:
-    """The published port, or on a daemon that publishes nothing the container's own address."""
+    """The published port, which survives a restart; on a daemon that publishes nothing, the container's own address."""
     started, host_port = launched
     container = started.get_wrapped_container()
 
@@ -164,8 +164,11 @@ def _first_answer(
         container.reload()
         assert container.status in {"created", "running"}, container.logs().decode()
         networks = container.attrs["NetworkSettings"]["Networks"].values()
+        published = Address("127.0.0.1", host_port)
         inner = [Address(network["IPAddress"], port) for network in networks if network["IPAddress"]]
-        return next((place for place in [Address("127.0.0.1", host_port), *inner] if answers(place)), None)
+        reached = next((place for place in inner if answers(place)), None)
+        # Looked at last: were it first, a server that comes up in between would be taken for one without ports.
+        return published if answers(published) else reached
 
     found = wait_for(look, what=f"the server of {started.image} on port {port}", timeout_seconds=60)
     assert found is not None

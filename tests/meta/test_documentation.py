@@ -1,0 +1,85 @@
+"""What is not documented does not exist: settings, states and commands are held against the pages that tell them."""
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from rtmanager.config import PREFIX, Config
+from runtimes.states import INITIAL_STATUSES, TRANSITIONS
+from tests.meta.source import PACKAGES, ROOT, document, modules
+
+_ROW = re.compile(r"^\|(.+)\|\s*$", re.MULTILINE)
+_ALIASES = {"RTMANAGER_POSTGRES_PRIMARY_DSN"}
+
+
+def table_rows(page: str) -> list[list[str]]:
+    """The cells of every table row of a page, back-ticks and blanks taken off."""
+    return [[cell.strip() for cell in row.split("|")] for row in _ROW.findall(document(page))]
+
+
+def documented_settings() -> dict[str, str]:
+    """Variable → documented default."""
+    rows = [row for row in table_rows("docs/settings.md") if row[0].startswith(f"`{PREFIX}")]
+    return {row[0].strip("`"): row[1].strip("`") for row in rows}
+
+
+def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:
+    existing = {f"{PREFIX}{field.upper()}" for field in Config.model_fields}
+
+    assert set(documented_settings()) - _ALIASES == existing
+
+
+@pytest.mark.parametrize("field", Config.model_fields)
+def test_the_documented_default_is_the_default(field: str) -> None:
+    written = documented_settings().get(f"{PREFIX}{field.upper()}", "(not documented)")
+
+    documented = Config.model_validate({field: "" if written == '""' else written})
+
+    assert getattr(documented, field) == Config.model_fields[field].default
+
+
+def test_the_documented_transitions_are_the_transitions() -> None:
+    documented = {
+        (row[0].strip("`"), row[1].strip("`"))
+        for row in table_rows("docs/states.md")
+        if len(row) == 3 and all(re.fullmatch(r"`\w+`", cell) for cell in row[:2])
+    }
+
+    assert documented == {(old.value, new.value) for old, after in TRANSITIONS.items() for new in after}
+
+
+def test_the_documented_initial_statuses_are_the_initial_statuses() -> None:
+    (line,) = re.findall(r"^Initial statuses:.*$", document("docs/states.md"), re.MULTILINE)
+
+    assert set(re.findall(r"`(running|stopped|removed)`", line)) == {status.value for status in INITIAL_STATUSES}
+
+
+def test_every_management_command_is_documented() -> None:
+    commands = {
+        path.stem
+        for path in modules(*PACKAGES)
+        if path.parts[-3:-1] == ("management", "commands") and path.stem != "__init__"
+    }
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+    assert sorted(command for command in commands if command not in pages) == []
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+    dead = [
+        f"{page.name} -> {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+
+    assert dead == []
+
+
+def test_the_changelog_is_in_order() -> None:
+    dates = re.findall(r"^## .*?(\d{4}-\d{2}-\d{2})", document("CHANGELOG.md"), re.MULTILINE)
+
+    assert all(newer >= older for newer, older in pairwise(dates))

@@ -1,0 +1,85 @@
+"""Where vendors' packages may be imported. Between our own packages, import-linter looks (pyproject.toml)."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from tests.meta.source import PACKAGES, ROOT, imported_packages, modules, name_of, syntax
+
+# Package → where it may be imported. The tooling that runs everything locally stands outside the layers.
+ADAPTERS: Mapping[str, tuple[str, ...]] = {
+    "docker": ("runtimes/containers/docker.py",),
+    "requests": ("runtimes/containers/docker.py",),
+    "redis": ("tasks/streams/redis.py",),
+    "celery": ("tasks/*", "rtmanager/celery.py", "operations/dispatch.py"),
+    "kombu": ("operations/dispatch.py",),
+    "rest_framework": ("*/api/*",),
+    "drf_spectacular": ("*/api/*", "rtmanager/urls.py"),
+    "psycopg2": ("rtmanager/databases.py",),
+    "sqlalchemy": ("rtmanager/databases.py",),
+    "pydantic": ("rtmanager/config.py",),
+    "pydantic_settings": ("rtmanager/config.py",),
+}
+TOOLING = "rtmanager/local/*"
+PRODUCT = [path for path in modules(*PACKAGES) if not fnmatch(name_of(path), TOOLING)]
+
+
+@pytest.mark.parametrize("package", ADAPTERS)
+def test_a_vendor_is_met_in_its_adapter_only(package: str) -> None:
+    allowed = ADAPTERS[package]
+
+    elsewhere = [
+        name_of(path)
+        for path in PRODUCT
+        if package in imported_packages(path) and not any(fnmatch(name_of(path), place) for place in allowed)
+    ]
+
+    assert elsewhere == []
+
+
+def test_the_product_imports_neither_its_tests_nor_its_local_tooling() -> None:
+    texts = {name_of(path): path.read_text(encoding="utf-8") for path in PRODUCT}
+
+    assert [name for name, text in texts.items() if "rtmanager.local" in text or "from tests" in text] == []
+
+
+def test_only_the_configuration_reads_the_environment() -> None:
+    assert [name_of(path) for path in PRODUCT if _reads_environment(path)] == []
+
+
+def test_nobody_listens_to_django_signals() -> None:
+    listeners = [path for path in PRODUCT if _imports(path, "django.dispatch", "django.db.models.signals")]
+
+    assert [name_of(path) for path in listeners] == []
+
+
+def test_the_layers_are_kept() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+def _reads_environment(path: Path) -> bool:
+    """Any use of ``os.environ`` or ``os.getenv`` but naming Django's settings module."""
+    for node in ast.walk(syntax(path)):
+        if isinstance(node, ast.Attribute) and node.attr in {"getenv", "environb"}:
+            return True
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith(
+            'os.environ.setdefault("DJANGO'.replace('"', "'")
+        ):
+            continue
+        if isinstance(node, ast.Call | ast.Subscript) and "os.environ" in ast.unparse(node).partition("(")[0]:
+            return True
+    return False
+
+
+def _imports(path: Path, *names: str) -> bool:
+    nodes = [node for node in ast.walk(syntax(path)) if isinstance(node, ast.ImportFrom)]
+    return any(node.module in names for node in nodes)
