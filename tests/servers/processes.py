@@ -12,11 +12,14 @@ from rtmanager.local.places import CLONE
 from tests.servers.waiting import wait_for
 
 _TAIL_LINES = 60
+# When the tests are killed, what they started goes with them.
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "web": ("-m", "gunicorn", "-c", "python:rtmanager.gunicorn", "rtmanager.wsgi:application"),
     "bridge": ("manage.py", "bridge_jobs"),
     "relay": ("manage.py", "relay_events"),
+    "watcher": ("manage.py", "watch_runtimes"),
     "worker": (
         *("-m", "celery", "-A", "rtmanager", "worker", "-P", "threads", "-c", "4"),
         *("-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle"),
@@ -28,6 +31,7 @@ _IS_UP = {
     "web": "Listening at",
     "bridge": "process_started",
     "relay": "process_started",
+    "watcher": "process_started",
     "worker": " ready.",
     "beat": "beat: Starting",
 }
@@ -59,7 +63,7 @@ class ServiceProcess:
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self._running = subprocess.Popen(
-                [sys.executable, *self.command],
+                [*_WITH_PARENT, sys.executable, *self.command],
                 cwd=CLONE,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
