@@ -18,7 +18,7 @@ from runtimes.exceptions import InvalidRequestError
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-_MAX_CURSOR_LENGTH = 200
+MAX_CURSOR_LENGTH = 200
 
 Row = TypeVar("Row", bound=Model)
 
@@ -78,7 +78,7 @@ def _decode(cursor: str) -> str:
         key = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         key = ""
-    if not key.isprintable() or not key or len(cursor) > _MAX_CURSOR_LENGTH:
+    if not key.isprintable() or not key or len(cursor) > MAX_CURSOR_LENGTH:
         message = "cursor: not one that this service gave out"
         raise InvalidRequestError(message)
     return key

@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from runtimes.api.callers import CALLER_HEADER
 from runtimes.api.errors import STATUS_OF_CODE, AccessCode, envelope
-from runtimes.api.paging import DEFAULT_LIMIT, MAX_LIMIT
+from runtimes.api.paging import DEFAULT_LIMIT, MAX_CURSOR_LENGTH, MAX_LIMIT
 from runtimes.api.strict import StrictBody
 from runtimes.exceptions import ErrorCode
 from runtimes.games import GAME_ID_PATTERN
@@ -40,9 +40,12 @@ GAME_ID = OpenApiParameter(
 )
 REQUEST_ID = OpenApiParameter(
     "X-Request-ID",
-    {"type": "string", "maxLength": 128},
+    OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    description="Names the request in logs and as an operation's `source_ref`; made up when missing, always echoed.",
+    description=(
+        "Names the request in logs and as an operation's `source_ref`, and is echoed back. Made up when missing or not "
+        "1 to 128 visible ASCII characters."
+    ),
 )
 _ECHO = OpenApiParameter(
     "X-Request-ID", OpenApiTypes.STR, OpenApiParameter.HEADER, response=True, description="The request's name."
@@ -60,10 +63,10 @@ CALLER = OpenApiParameter(
     CALLER_HEADER,
     OpenApiTypes.STR,
     OpenApiParameter.HEADER,
-    enum=["gm", "admin"],
+    examples=[OpenApiExample("Game Master", value="gm"), OpenApiExample("Admin service", value="admin")],
     description=(
-        "The calling service, where `RTMANAGER_API_AUTH=network`; anything else counts as `admin`. A token says by "
-        "itself whose it is, and this header is not looked at."
+        "The calling service, `gm` or `admin`, where `RTMANAGER_API_AUTH=network`; anything else counts as `admin`. "
+        "A token says by itself whose it is, and this header is not looked at."
     ),
 )
 PAGE = [
@@ -73,7 +76,9 @@ PAGE = [
         description="How many items at most.",
     ),
     OpenApiParameter(
-        "cursor", OpenApiTypes.STR, description='Where to go on: follow the `Link: <…>; rel="next"` of an answer.'
+        "cursor",
+        {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{0,{MAX_CURSOR_LENGTH}}}$"},
+        description='Where to go on: follow the `Link: <…>; rel="next"` of an answer.',
     ),
     OpenApiParameter(
         "Link",
