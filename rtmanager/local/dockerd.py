@@ -35,7 +35,16 @@ class PrivateEngine:
     """
 
     place: Place
-    title: str = "private Docker engine"
+
+    @property
+    def title(self) -> str:
+        """What it is called in the progress."""
+        return "private Docker engine" if self.is_installed else "private Docker engine (docker.io from Debian)"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the machine has the program."""
+        return shutil.which("dockerd") is not None
 
     @property
     def host(self) -> str:
@@ -44,7 +53,7 @@ class PrivateEngine:
 
     def prepare(self) -> Program:
         """Install what is missing, make the bridge and write the configuration; returns what to supervise."""
-        if not shutil.which("dockerd"):
+        if not self.is_installed:
             _install(self.place.log("apt"))
         self._remove_traces()
         ensure_bridge(self._bridge, seed=int(self.place.identity, 16))

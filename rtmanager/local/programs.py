@@ -1,4 +1,4 @@
-"""The five processes of the service, as the supervisor runs them."""
+"""The six processes of the service, as the supervisor runs them."""
 
 import math
 import sys
@@ -10,11 +10,12 @@ _STOP_MARGIN_SECONDS = 10
 
 
 def service_programs(config: Config) -> list[Program]:
-    """Web, bridge, relay, worker and beat; each may take the whole shutdown time-out before it is killed."""
+    """Web, bridge, relay, watcher, worker and beat; each may take the whole shutdown time-out before it is killed."""
     commands = {
         "web": ("-m", "gunicorn", "-c", "python:rtmanager.gunicorn", "rtmanager.wsgi:application"),
         "bridge_jobs": ("manage.py", "bridge_jobs"),
         "relay_events": ("manage.py", "relay_events"),
+        "watch_runtimes": ("manage.py", "watch_runtimes"),
         "worker": (
             "-m", "celery", "-A", "rtmanager", "worker", "-P", "threads", "-c", str(config.worker_concurrency),
             "-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle", "-n", "worker1@%h",

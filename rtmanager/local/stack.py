@@ -85,8 +85,7 @@ class Stack:
         end_leftovers(self.place)
         self._find_engine()
         servers = self._servers()
-        with self._console.step("servers prepared"):
-            programs = [server.prepare() for server in servers]
+        programs = [self._prepare(server) for server in servers]
         self._settle_environment()
         self._start(servers, [*programs, *service_programs(self.config)])
         self._prepare_engine()
@@ -129,6 +128,10 @@ class Stack:
                 step.outcome = "none answers, a private one will be started"
             self.docker_host = host or private_engine(self.place).host
             step.outcome = f"uses {host}" if host else step.outcome
+
+    def _prepare(self, server: Server) -> Program:
+        with self._console.step(f"{server.title} prepared"):
+            return server.prepare()
 
     def _servers(self) -> list[Server]:
         return [server for server in (self._engine, self._postgres, self._valkey) if server is not None]

@@ -38,7 +38,7 @@ def _engine(place: Place, console: Console) -> Iterator[str]:
         yield host
         return
     engine = private_engine(place)
-    with console.step("private Docker engine prepared"):
+    with console.step(f"{engine.title} prepared"):
         supervisor = Supervisor(place, [engine.prepare()], directory=CLONE)
     try:
         with console.step(f"{engine.title} answers"):
