@@ -4,6 +4,7 @@ Nothing else in the project reads ``os.environ``. The names, defaults and meanin
 ``docs/settings.md``; a test holds that page against this module.
 """
 
+import os
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
@@ -11,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rtmanager.databases import libpq_params
 from rtmanager.durations import parse_duration
 
 PREFIX = "RTMANAGER_"
@@ -34,6 +36,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 FileMode = Annotated[int, BeforeValidator(_file_mode), Field(ge=0, le=0o7777)]
 _HIGHEST_PORT = 65535
 _POSITIVE = Field(gt=0)
+_StreamName = Annotated[str, Field(min_length=1)]
 _MEMORY = r"^[1-9]\d*[bkmgBKMG]?$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 
@@ -57,22 +60,23 @@ class Config(BaseSettings):
     database_url: str = Field(
         default="postgresql://rtmanager@127.0.0.1:5432/rtmanager",
         validation_alias=AliasChoices(f"{PREFIX}DATABASE_URL", f"{PREFIX}POSTGRES_PRIMARY_DSN"),
+        repr=False,  # addresses may hold passwords
     )
-    redis_url: str = ""
+    redis_url: str = Field(default="", repr=False)
     redis_master_addr: str = "127.0.0.1:6379"
     redis_password: SecretStr = SecretStr("")
-    celery_broker_url: str = ""
+    celery_broker_url: str = Field(default="", repr=False)
     docker_host: str = "unix:///var/run/docker.sock"
     lobby_url: str = ""
     lobby_timeout: Duration = timedelta(seconds=2)
 
     # Streams
-    start_jobs_stream: str = "runtime:start_jobs"
-    stop_jobs_stream: str = "runtime:stop_jobs"
-    job_results_stream: str = "runtime:job_results"
-    health_events_stream: str = "runtime:health_events"
-    notification_intents_stream: str = "notification:intents"
-    dead_letters_stream: str = "runtime:dead_letters"
+    start_jobs_stream: _StreamName = "runtime:start_jobs"
+    stop_jobs_stream: _StreamName = "runtime:stop_jobs"
+    job_results_stream: _StreamName = "runtime:job_results"
+    health_events_stream: _StreamName = "runtime:health_events"
+    notification_intents_stream: _StreamName = "notification:intents"
+    dead_letters_stream: _StreamName = "runtime:dead_letters"
 
     # Game containers
     stack: Annotated[str, Field(pattern=_NAME)] = "default"
@@ -138,6 +142,7 @@ class Config(BaseSettings):
         if not value.startswith(("postgres://", "postgresql://")):
             message = "only PostgreSQL is supported; write postgresql://user:password@host:5432/name"
             raise ValueError(message)
+        libpq_params(value)
         return value
 
     @field_validator("redis_url", "celery_broker_url")
@@ -157,6 +162,24 @@ class Config(BaseSettings):
             message = "Lobby is asked over HTTP; write http://lobby:8080, or leave it empty"
             raise ValueError(message)
         return value
+
+    @model_validator(mode="after")
+    def _every_stream_has_its_own_name(self) -> Self:
+        names = [getattr(self, field) for field in type(self).model_fields if field.endswith("_stream")]
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            message = f"{PREFIX}*_STREAM: two streams cannot have one name, {', '.join(doubled)}"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _broker_can_be_derived(self) -> Self:
+        try:
+            _ = self.broker_url
+        except ValueError:
+            message = f"{PREFIX}REDIS_URL: the database behind the host must be a number, as in redis://host:6379/0"
+            raise ValueError(message) from None
+        return self
 
     @model_validator(mode="after")
     def _bootstrap_admin_is_whole(self) -> Self:
@@ -206,6 +229,15 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False, include_input=False):
         field = str(problem["loc"][0]) if problem["loc"] else ""
         name = field if field.startswith(PREFIX) else f"{PREFIX}{field.upper()}"
-        reason = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{name}: {reason}" if field else reason)
+        reason = problem["msg"].removeprefix("Value error, ").removeprefix(f"{name}: ")
+        lines.append(f"{_as_given(name)}: {reason}" if field else reason)
     return "\n".join(lines)
+
+
+def _as_given(name: str) -> str:
+    """The alias under which the operator gave the setting; pydantic names the first one, whichever was used."""
+    for field in Config.model_fields.values():
+        aliases = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else []
+        if name in aliases:
+            return next((str(alias) for alias in aliases if str(alias) in os.environ), name)
+    return name

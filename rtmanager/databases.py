@@ -1,7 +1,7 @@
 """One PostgreSQL address in, the forms that Django and SQLAlchemy want out."""
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -16,7 +16,7 @@ def django_database(database_url: str) -> dict[str, Any]:
 
     ``search_path``, which other drivers accept in the address but libpq does not, becomes a session option.
     """
-    params = _libpq_params(database_url)
+    params = libpq_params(database_url)
     search_path = params.pop("search_path", "")
     own_options = params.pop("options", "")
     options = " ".join(filter(None, [_SESSION_OPTIONS, search_path and f"-c search_path={search_path}", own_options]))
@@ -42,35 +42,55 @@ def django_database(database_url: str) -> dict[str, Any]:
 
 def result_backend_url(database_url: str) -> str:
     """The same database as Celery's result backend (SQLAlchemy over psycopg2)."""
-    params = _libpq_params(database_url)
+    params = libpq_params(database_url)
     search_path = params.pop("search_path", "")
-    if search_path:
-        params["options"] = f"-c search_path={search_path}"
-    host = params.pop("host", "")
-    is_socket = host.startswith("/")
-    if is_socket:
-        params["host"] = host
-    port = params.pop("port", "")
+    options = " ".join(filter(None, [search_path and f"-c search_path={search_path}", params.pop("options", "")]))
+    hosts, ports = params.pop("host", ""), params.pop("port", "")
+    is_plain = "," not in hosts and not hosts.startswith("/")
     url = URL.create(
         "postgresql+psycopg2",
         username=params.pop("user", None),
         password=params.pop("password", None),
         database=params.pop("dbname", "rtmanager"),
-        host=None if is_socket else host or None,
-        port=int(port) if port else None,
-        query=params,
+        host=hosts if is_plain and hosts else None,
+        port=int(ports) if is_plain and ports else None,
+        query={
+            **params,
+            **({} if is_plain else _places(hosts, ports)),
+            **({"options": options} if options else {}),
+        },
     )
     return f"db+{url.render_as_string(hide_password=False)}"
 
 
-def _libpq_params(database_url: str) -> dict[str, str]:
-    parts = urlsplit(database_url)
-    query = dict(parse_qsl(parts.query))
-    search_path = query.pop("search_path", "")
-    plain = urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query)))
+def libpq_params(database_url: str) -> dict[str, str]:
+    """The address as libpq reads it, plus ``search_path``.
+
+    Raises ValueError that names the variable and never shows the password.
+    """
+    address, _, query = database_url.partition("?")
+    pieces = [piece for piece in query.split("&") if piece]
+    search_paths = [unquote(piece.partition("=")[2]) for piece in pieces if piece.startswith("search_path=")]
+    # Left as written: libpq has its own rules for what is escaped.
+    kept = "&".join(piece for piece in pieces if not piece.startswith("search_path="))
+    plain = f"postgresql://{address.partition('://')[2]}?{kept}"
     try:
         params = dict(parse_dsn(plain))
     except psycopg2.ProgrammingError as error:
-        message = f"RTMANAGER_DATABASE_URL: {str(error).strip()}"
-        raise ValueError(message) from None
-    return {**params, "search_path": search_path} if search_path else params
+        raise ValueError(_refusal(str(error).strip())) from None
+    return {**params, "search_path": search_paths[-1]} if search_paths else params
+
+
+def _places(hosts: str, ports: str) -> dict[str, str | tuple[str, ...]]:
+    """Sockets and several hosts as SQLAlchemy wants them, in the query; libpq takes one port for all hosts."""
+    if "," not in hosts:
+        return {name: value for name, value in (("host", hosts), ("port", ports)) if value}
+    each = hosts.split(",")
+    given = ports.split(",") if "," in ports else [ports] * len(each)
+    return {"host": tuple(f"{host}:{port}" if port else host for host, port in zip(each, given, strict=True))}
+
+
+def _refusal(words: str) -> str:
+    # libpq quotes what it could not read, which may be the password; only a parameter's name is safe to repeat.
+    reason = words if "invalid URI query parameter" in words else "it is no address that libpq can read"
+    return f"RTMANAGER_DATABASE_URL: {reason}; write postgresql://user:password@host:5432/name"

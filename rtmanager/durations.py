@@ -15,10 +15,12 @@ def parse_duration(text: str) -> timedelta:
     number is refused because its unit would be a guess.
     """
     cleaned = text.strip()
-    if not _DURATION.fullmatch(cleaned):
-        message = f"{text!r} is not a duration; write for example 500ms, 30s, 5m, 1h or 90d"
-        raise ValueError(message)
-    total = timedelta()
-    for amount, unit in _DURATION_PART.findall(cleaned):
-        total += timedelta(**{_UNITS[unit]: float(amount)})
-    return total
+    try:
+        if _DURATION.fullmatch(cleaned):
+            parts = _DURATION_PART.findall(cleaned)
+            return sum((timedelta(**{_UNITS[unit]: float(amount)}) for amount, unit in parts), timedelta())
+    except OverflowError:
+        # Longer than time itself: no duration either.
+        pass
+    message = f"{text[:60]!r} is not a duration; write for example 500ms, 30s, 5m, 1h or 90d"
+    raise ValueError(message)

@@ -44,6 +44,7 @@ class Runner:
         self.loop = loop
         self._stopping = stopping
         self._failures = 0
+        self._said = False
 
     def run(self) -> None:
         """Step until stopped."""
@@ -62,16 +63,17 @@ class Runner:
             return self._pause_after(error, expected=False)
         if self._failures:
             log.info("loop_recovered", failed_passes=self._failures)
-        self._failures = 0
+        self._failures, self._said = 0, False
         return pause
 
     def _pause_after(self, error: Exception, *, expected: bool) -> float:
         self._failures += 1
         if not expected:
             log.error("loop_failed_unexpectedly", exc_info=error)
-        elif self._failures == 1:
+        elif not self._said:
             # Said once when it begins and once when it ends, however long it lasts.
             log.warning("loop_waits", reason=str(error).strip())
+            self._said = True
         self.loop.reset()
         connection.close()
         pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10), _LONGEST_PAUSE_SECONDS)

@@ -146,10 +146,6 @@ def test_what_libpq_does_not_understand_is_refused_by_the_name_of_the_variable(f
         form(f"postgresql://db.example/games?{query}")
 
 
-# What follows is known to be wrong; strict marks go red as soon as it is mended.
-
-
-@pytest.mark.xfail(strict=True, reason="urlunsplit drops the slashes of an empty host")
 def test_an_address_without_host_and_user_reaches_the_socket_of_its_query() -> None:
     url = "postgresql:///games?host=/run/pg"
 
@@ -157,7 +153,6 @@ def test_an_address_without_host_and_user_reaches_the_socket_of_its_query() -> N
     assert connect_arguments(url) == {"host": "/run/pg", "dbname": "games"}
 
 
-@pytest.mark.xfail(strict=True, reason="spaces of the query are written as '+', which libpq takes literally")
 @pytest.mark.parametrize(("written", "meant"), [("my%20app", "my app"), ("a+b", "a+b"), ("a%2Bb", "a+b")])
 def test_spaces_and_plus_signs_of_the_query_come_through(written: str, meant: str) -> None:
     url = f"postgresql://db.example/games?application_name={written}%20"
@@ -166,7 +161,6 @@ def test_spaces_and_plus_signs_of_the_query_come_through(written: str, meant: st
     assert connect_arguments(url)["application_name"] == f"{meant} "
 
 
-@pytest.mark.xfail(strict=True, reason="a search_path replaces the options given in the address")
 def test_options_and_a_search_path_go_together() -> None:
     url = "postgresql://db.example/games?options=-cwork_mem%3D8MB&search_path=rtm"
 
@@ -175,7 +169,6 @@ def test_options_and_a_search_path_go_together() -> None:
         assert "-c search_path=rtm" in options
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="several ports are no number")
 def test_several_hosts_are_tried_in_both_forms() -> None:
     url = "postgresql://rtm@one.example:5432,two.example:5433/games?target_session_attrs=read-write"
 
@@ -184,7 +177,6 @@ def test_several_hosts_are_tried_in_both_forms() -> None:
     assert (arguments["host"], arguments["port"]) == ("one.example,two.example", "5432,5433")
 
 
-@pytest.mark.xfail(strict=True, reason="libpq's own text repeats the token")
 def test_a_refusal_never_shows_the_password() -> None:
     with pytest.raises(ValueError, match="RTMANAGER_DATABASE_URL") as refused:
         django_database("postgresql://rtm:hush%zzhush@db.example/games")
@@ -192,7 +184,6 @@ def test_a_refusal_never_shows_the_password() -> None:
     assert "hush" not in str(refused.value)
 
 
-@pytest.mark.xfail(strict=True, reason="urlsplit's own ValueError does not know the variable")
 def test_an_address_that_is_none_is_refused_by_the_name_of_the_variable() -> None:
     with pytest.raises(ValueError, match="RTMANAGER_DATABASE_URL"):
         django_database("postgresql://rtm@[::1/games")
