@@ -1,0 +1,217 @@
+"""From Docker's events to repairs and reports: real database, Docker in memory, workers moved by hand."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from operations import runner
+from operations.models import Operation
+from operations.reconciler import reconcile_games
+from operations.states import OPEN_STATES, OpKind, OpSource, Topic
+from runtimes.containers.base import ContainersUnavailableError
+from runtimes.models import Runtime
+from tasks.leadership import Leadership
+from tasks.watcher import Watcher
+from tests.integration.rigs import OTHER_IMAGE, Rig, health_events, published
+from tests.servers.waiting import wait_for
+
+
+@dataclass
+class Watch:
+    """A watcher moved by hand, and what it asked to be looked at."""
+
+    watcher: Watcher = field(init=False)
+    asked: list[set[str] | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.watcher = Watcher(leadership=Leadership("test-watcher"), reconcile=self._reconcile)
+
+    def _reconcile(self, game_ids: Collection[str] | None) -> set[str]:
+        self.asked.append(None if game_ids is None else set(game_ids))
+        return reconcile_games(game_ids)
+
+    def step(self) -> None:
+        """One pass, then let workers do what was asked for."""
+        self.watcher.step()
+        self.work()
+
+    def work(self) -> None:
+        for operation in Operation.objects.filter(op_source=OpSource.AUTO_RECONCILE, state__in=OPEN_STATES):
+            runner.run(operation.pk)
+
+    def until_told(self, *event_types: str) -> None:
+        """Go on until exactly these events are queued after the start."""
+
+        def look() -> bool:
+            self.step()
+            return len(health_events()) > len(event_types)
+
+        wait_for(look, what=f"the events {event_types}")
+        assert health_events()[1:] == list(event_types)
+
+
+@pytest.fixture
+def watch(rig: Rig) -> Iterator[Watch]:
+    del rig
+    watch = Watch()
+    watch.step()
+    watch.asked.clear()
+    yield watch
+    watch.watcher.close()
+
+
+def status() -> str:
+    return str(Runtime.objects.get(pk="g1").status)
+
+
+def test_a_container_removed_from_outside_is_told(rig: Rig, watch: Watch) -> None:
+    rig.engine.vanish(rig.start().container_id)
+
+    watch.until_told("container_disappeared")
+
+    assert status() == "removed"
+
+
+def test_an_engine_that_ends_by_itself_is_told(rig: Rig, watch: Watch) -> None:
+    rig.engine.exit(rig.start().container_id, exit_code=7)
+
+    watch.until_told("container_exited")
+
+    assert published(Topic.HEALTH_EVENTS)[-1]["details"] == '{"exit_code":7,"oom":false}'
+    assert status() == "stopped"
+
+
+def test_an_engine_that_the_kernel_kills_is_told_once(rig: Rig, watch: Watch) -> None:
+    rig.engine.exit(rig.start().container_id, exit_code=137, oom_killed=True)
+
+    watch.until_told("container_oom", "container_exited")
+    watch.step()
+
+    assert health_events()[1:] == ["container_oom", "container_exited"]
+
+
+def test_a_process_killed_in_a_container_that_lives_on_is_told_once(rig: Rig, watch: Watch) -> None:
+    container_id = rig.start().container_id
+    rig.engine.starve(container_id)
+    rig.engine.starve(container_id)
+
+    watch.until_told("container_oom")
+
+    assert published(Topic.HEALTH_EVENTS)[-1]["details"] == '{"exit_code":0}'
+    assert status() == "running"
+
+
+def test_a_stopped_game_started_by_hand_runs_again_on_record(rig: Rig, watch: Watch) -> None:
+    container_id = rig.start().container_id
+    rig.stop()
+    watch.step()
+    rig.engine.start(rig.engine.containers[container_id])
+
+    watch.step()
+
+    assert status() == "running"
+
+
+@pytest.mark.parametrize("verb", ["stop", "restart", "patch", "cleanup"])
+def test_what_our_own_operations_do_is_not_told(rig: Rig, watch: Watch, verb: str) -> None:
+    rig.start()
+    if verb == "cleanup":
+        rig.stop()
+    deed = {"stop": rig.stop, "restart": rig.restart, "cleanup": rig.cleanup, "patch": lambda: rig.patch(OTHER_IMAGE)}
+    told = {"restart": 2, "patch": 2}.get(verb, 1)
+
+    deed[verb]()
+    watch.step()
+    watch.step()
+
+    assert health_events() == ["container_started"] * told
+    assert not Operation.objects.filter(op_source=OpSource.AUTO_RECONCILE).exists()
+
+
+def test_events_during_an_operation_are_looked_at_again_after_it(rig: Rig, watch: Watch) -> None:
+    container_id = rig.start().container_id
+    replay = rig.ask_start()
+    rig.engine.exit(container_id, exit_code=1)
+    watch.step()
+    told_meanwhile = health_events()[1:]
+    Operation.objects.filter(pk=replay.pk).delete()
+
+    watch.until_told("container_exited")
+
+    assert told_meanwhile == []
+
+
+def test_a_storm_of_events_is_one_look(rig: Rig, watch: Watch) -> None:
+    started = [rig.start(f"g{number}").container_id for number in range(20)]
+    for container_id in started:
+        rig.engine.exit(container_id, exit_code=1)
+
+    watch.watcher.step()
+
+    assert watch.asked == [{f"g{number}" for number in range(20)}]
+    assert Operation.objects.filter(op_kind=OpKind.RECONCILE_EXIT).count() == 20
+
+
+def test_a_stream_that_ends_without_a_word_is_taken_up_again_and_nothing_is_told_twice(rig: Rig, watch: Watch) -> None:
+    rig.engine.exit(rig.start().container_id, exit_code=1)
+    watch.until_told("container_exited")
+    rig.engine.end_subscriptions()
+    with pytest.raises(ContainersUnavailableError):
+        watch.watcher.step()
+    watch.watcher.reset()
+    watch.asked.clear()
+
+    watch.step()
+
+    assert watch.asked == [None]
+    assert health_events()[1:] == ["container_exited"]
+
+
+def test_what_happened_while_docker_did_not_answer_is_found_by_a_look_at_everything(rig: Rig, watch: Watch) -> None:
+    container_id = rig.start().container_id
+    rig.engine.go_away()
+    with pytest.raises(ContainersUnavailableError):
+        watch.watcher.step()
+    watch.watcher.reset()
+    del rig.engine.containers[container_id]
+    rig.engine.history.clear()
+    rig.engine.come_back()
+
+    watch.until_told("container_disappeared")
+
+
+def test_while_docker_is_away_nothing_is_concluded(rig: Rig, watch: Watch) -> None:
+    rig.start()
+    rig.engine.go_away()
+    for _ in range(3):
+        with pytest.raises(ContainersUnavailableError):
+            watch.watcher.step()
+        watch.watcher.reset()
+
+    assert status() == "running"
+
+
+def test_containers_of_no_game_are_nobodys_business(rig: Rig, watch: Watch) -> None:
+    container_id = rig.start().container_id
+    container = rig.engine.containers[container_id]
+    container.labels["com.galaxy.game_id"] = "../odd"  # type: ignore[index]
+    rig.engine.starve(container_id)
+    rig.engine.exit(container_id, exit_code=1)
+
+    watch.watcher.step()
+
+    assert watch.asked == [{"g1"}]
+
+
+def test_only_the_leader_watches(rig: Rig, watch: Watch) -> None:
+    rig.start()
+    standby = Watch()
+    watch.watcher.close()
+    watch.step()
+
+    watch.asked.clear()
+    watch.step()
+
+    assert watch.asked == []
+    assert standby.asked == []
