@@ -19,7 +19,7 @@ _ANSWERS = {"image_pull_failed", "container_start_failed"}
 
 
 @schemathesis.hook
-def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
+def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
     """Put what is known in the place of what only the document's grammar allows, just before it is sent."""
     del context, kwargs
     if isinstance(cursor := (case.query or {}).get("cursor"), str) and _CURSOR.fullmatch(cursor):
@@ -31,7 +31,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
 
 
 @schemathesis.check
-def fails_only_as_the_contract_says(ctx: CheckContext, response: Response, case: Case) -> None:
+def fails_only_as_the_contract_says(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
     """A server error other than that of an image that cannot be had or run is a fault."""
     del ctx, case
     if response.status_code >= 500:
