@@ -1,6 +1,6 @@
 """The outbox: what must be said is written with what happened, and published afterwards, once, in order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -37,9 +37,12 @@ def queue(messages: Sequence[Message]) -> None:
         )
 
 
-def unpublished(*, limit: int) -> list[OutboxEvent]:
-    """The oldest events not yet published, in the order in which they must be."""
-    return list(OutboxEvent.objects.filter(published_at__isnull=True).order_by("id")[:limit])
+def unpublished(*, limit: int, without: Collection[Topic] = ()) -> list[OutboxEvent]:
+    """The oldest events not yet published, in the order in which they must be; those of some topics left out."""
+    waiting = OutboxEvent.objects.filter(published_at__isnull=True)
+    if without:
+        waiting = waiting.exclude(topic__in=without)
+    return list(waiting.order_by("id")[:limit])
 
 
 def mark_published(entry_ids: Mapping[int, str]) -> None:

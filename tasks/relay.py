@@ -15,13 +15,14 @@ from operations.models import OutboxEvent
 from operations.states import Topic
 from tasks.leadership import Leadership
 from tasks.messages import in_contract_order
-from tasks.streams.base import EventStreams, Publication, parse_entry_id
+from tasks.streams.base import EventStreams, Publication, StreamRefusedError, parse_entry_id
 
 log = structlog.get_logger(__name__)
 
 _BATCH = 200
 _STANDBY_SECONDS = 1.0
 _LONGEST_SLEEP_SECONDS = 1.0
+_REFUSED_SECONDS = 10.0
 _AUDIT_SECONDS = 3600.0
 # How far back a tail that Redis lost is published again without being asked; older ones are the operator's call.
 _AUDIT_WINDOW = timedelta(hours=24)
@@ -51,6 +52,7 @@ class Relay:
         self._names = names
         self._leadership = leadership
         self._next_audit = 0.0
+        self._set_aside_until: dict[Topic, float] = {}
 
     def step(self) -> float:
         """See Loop."""
@@ -62,9 +64,9 @@ class Relay:
             self._listen()
         if time.monotonic() >= self._next_audit:
             self._audit()
-        events = outbox.unpublished(limit=_BATCH)
+        events = outbox.unpublished(limit=_BATCH, without=self._set_aside())
         if events:
-            self._publish(events)
+            self._publish_by_topic(events)
         else:
             self._sleep_until_woken()
         return 0.0
@@ -76,6 +78,22 @@ class Relay:
     def close(self) -> None:
         """See Loop."""
         self._leadership.resign()
+
+    def _publish_by_topic(self, events: list[OutboxEvent]) -> None:
+        try:
+            self._publish(events)
+        except StreamRefusedError:
+            # One stream that a person must mend does not hold up the others. What went through is marked in Redis.
+            for topic, of_topic in _by_topic(events):
+                try:
+                    self._publish(list(of_topic))
+                except StreamRefusedError as error:
+                    self._set_aside_until[Topic(topic)] = time.monotonic() + _REFUSED_SECONDS
+                    log.error("stream_refused", topic=topic, stream=self._names[topic], reason=error.message)  # noqa: TRY400 - no traceback: the reason says it all
+
+    def _set_aside(self) -> list[Topic]:
+        now = time.monotonic()
+        return [topic for topic, until in self._set_aside_until.items() if until > now]
 
     def _publish(self, events: list[OutboxEvent]) -> None:
         publications = [self._publication(one) for one in events]
@@ -90,7 +108,11 @@ class Relay:
     def _audit(self) -> None:
         """Redis that came back without its last writes gets them again."""
         for topic, stream in self._names.items():
-            last = parse_entry_id(self._streams.last_entry_id(stream))
+            try:
+                last = parse_entry_id(self._streams.last_entry_id(stream))
+            except StreamRefusedError:
+                # Publishing to it will say so.
+                continue
             recent = outbox.published_since(Topic(topic), window=_AUDIT_WINDOW)
             lost = [event_id for event_id, entry_id in recent if parse_entry_id(entry_id) > last]
             if lost:

@@ -19,6 +19,10 @@ class StreamsUnavailableError(ServiceUnavailableError):
     """
 
 
+class StreamRefusedError(StreamsUnavailableError):
+    """Redis answers, but refuses this one stream: its key holds something else. A person must mend it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamEntry:
     """One entry as it was read. ``fields`` None is a tombstone: pending, but trimmed away by its producer."""

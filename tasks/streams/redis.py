@@ -11,7 +11,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError
+from tasks.streams.base import Publication, StreamEntry, StreamRefusedError, StreamsUnavailableError
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ def _unavailable(doing: str) -> Iterator[None]:
     except redis.ResponseError as error:
         # A key of another type, a full or read-only server: for a person to mend, so the loops keep trying.
         message = f"Redis refuses ({doing}): {error}"
-        raise StreamsUnavailableError(message) from error
+        raise StreamRefusedError(message) from error
     except redis.RedisError as error:
         message = f"Redis does not answer ({doing}): {error}"
         raise StreamsUnavailableError(message) from error

@@ -12,7 +12,7 @@ from operations.outbox import Message
 from operations.states import Topic
 from tasks.leadership import Leadership
 from tasks.relay import Relay, event_streams
-from tasks.streams.base import Publication, StreamsUnavailableError
+from tasks.streams.base import Publication, StreamRefusedError, StreamsUnavailableError
 from tasks.streams.fake import FakeEventStreams, FakeStreamServer
 
 RESULTS = "runtime:job_results"
@@ -113,6 +113,29 @@ def test_a_server_that_lost_its_tail_gets_it_again() -> None:
     relay(server).step()
 
     assert on_stream(server) == ["a", "b", "c"]
+
+
+def test_a_stream_that_is_refused_does_not_hold_up_the_others() -> None:
+    class RefusesResults(FakeEventStreams):
+        """Somebody has put something else under the key of the results."""
+
+        def publish_once(self, publications: Sequence[Publication]) -> list[str]:
+            if any(one.stream == RESULTS for one in publications):
+                message = "Redis refuses: WRONGTYPE"
+                raise StreamRefusedError(message)
+            return super().publish_once(publications)
+
+    server = FakeStreamServer()
+    queue("result")
+    queue("letter", topic=Topic.DEAD_LETTERS)
+    refusing = relay(server, RefusesResults)
+
+    refusing.step()
+
+    assert on_stream(server, "runtime:dead_letters") == ["letter"]
+    assert list(OutboxEvent.objects.filter(published_at=None).values_list("dedupe_key", flat=True)) == ["result"]
+    relay(server).step()
+    assert on_stream(server) == ["result"]
 
 
 def test_while_the_server_is_away_events_wait() -> None:
