@@ -158,6 +158,7 @@ class Watcher:
         if game_ids:
             log.info("container_events_heard", events=len(fresh), games=len(game_ids))
             self._retries.begin_anew(game_ids)
+            _let_settle(fresh)
             self._ask_about(game_ids)
 
     def _patience(self) -> float:
@@ -191,3 +192,12 @@ class Watcher:
             else:
                 self._ask_about({event.game_id})
             del self._starving[event.container_id]
+
+
+def _let_settle(events: Iterable[ContainerEvent]) -> None:
+    """Docker tells of a death while its list still shows the container running. An inspection waits for the lock
+    that is held until the list is right as well.
+    """
+    for event in events:
+        if event.action == EventAction.DIE:
+            connect().find(event.container_id)

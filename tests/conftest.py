@@ -137,3 +137,9 @@ def crashing_image(docker_client: docker.DockerClient) -> str:
 def stubborn_image(docker_client: docker.DockerClient) -> str:
     """An engine that ignores SIGTERM."""
     return engine_images.build_stubborn_engine(docker_client)
+
+
+@pytest.fixture(scope="session")
+def switched_image(docker_client: docker.DockerClient) -> str:
+    """An engine that fails, ends or starves as a test tells it by files in its state directory."""
+    return engine_images.build_switched_engine(docker_client)

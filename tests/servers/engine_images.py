@@ -20,6 +20,31 @@ _CRASHING = ["sh", "-c", "exit 3"]
 # A shell that ignores TERM passes that on to the programs it starts.
 _STUBBORN = ["sh", "-c", "trap '' TERM; exec httpd -f -p 8080 -h /www"]
 
+# Obeys files that a test lays into the state directory, by name:
+#   exit         ends with the code that the file holds
+#   eat          eats memory until the kernel kills it
+#   feed-child   lets a child eat until the kernel kills that, and lives on
+#   fail-probes  answers 503
+#   fall-sick    fails Docker's health check
+_SWITCHED = """#!/bin/sh
+nc -ll -p 8080 -e /bin/answer &
+while sleep 0.05; do
+    cd "$GAME_STATE_PATH"
+    if [ -s exit ]; then exit "$(cat exit)"; fi
+    if [ -e eat ]; then exec tail /dev/zero; fi
+    if [ -e feed-child ]; then rm feed-child; tail /dev/zero; fi
+done
+"""
+_ANSWER = """#!/bin/sh
+while read -r line && [ "${#line}" -gt 1 ]; do :; done
+status='200 OK'
+if [ -e "$GAME_STATE_PATH/fail-probes" ]; then status='503 Service Unavailable'; fi
+printf 'HTTP/1.1 %s\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n' "$status"
+"""
+_HEALTH_CHECK = (
+    'HEALTHCHECK --interval=300ms --timeout=5s --retries=1 CMD ["sh", "-c", "! [ -e $GAME_STATE_PATH/fall-sick ]"]'
+)
+
 
 def build_engine(client: docker.DockerClient, tag: str) -> str:
     """A healthy engine: answers ``/healthz`` on port 8080 and carries labels with limits. Returns the reference."""
@@ -36,13 +61,25 @@ def build_stubborn_engine(client: docker.DockerClient) -> str:
     return _build(client, "stubborn", command=_STUBBORN)
 
 
+def build_switched_engine(client: docker.DockerClient) -> str:
+    """An engine that does as the files in its state directory tell it, with a health check and 32 MiB of memory."""
+    labels = {**LIMIT_LABELS, LABEL_MEMORY: "32m"}
+    return _build(client, "switched", command=["switched"], labels=labels, more=[_HEALTH_CHECK])
+
+
 def _build(
-    client: docker.DockerClient, tag: str, *, command: Sequence[str], labels: Mapping[str, str] | None = None
+    client: docker.DockerClient,
+    tag: str,
+    *,
+    command: Sequence[str],
+    labels: Mapping[str, str] | None = None,
+    more: Sequence[str] = (),
 ) -> str:
     reference = f"{REPOSITORY}:{tag}"
     lines = ["FROM scratch", "ADD root.tar /", f"ENV ENGINE_VERSION={tag}", f"CMD {json.dumps(list(command))}"]
     everything = {**(labels or {}), **SESSION_LABELS}
     lines += [f"LABEL {name}={json.dumps(value)}" for name, value in everything.items()]
+    lines += more
     context = _tar({"Dockerfile": "\n".join(lines).encode(), "root.tar": _root(tag)})
     for answer in client.api.build(
         fileobj=io.BytesIO(context), custom_context=True, tag=reference, rm=True, forcerm=True, decode=True
@@ -54,9 +91,15 @@ def _build(
 def _root(tag: str) -> bytes:
     busybox = find_busybox(CACHE)
     assert busybox, "the engine images of the tests need a static busybox: apt-get install busybox-static"
-    applets = ["httpd", "sh", "sleep", "wget"]
+    applets = ["cat", "httpd", "nc", "rm", "sh", "sleep", "tail", "wget"]
     return _tar(
-        {"bin/busybox": busybox.read_bytes(), "www/healthz": b"ok\n", "www/version": f"{tag}\n".encode()},
+        {
+            "bin/busybox": busybox.read_bytes(),
+            "bin/switched": _SWITCHED.encode(),
+            "bin/answer": _ANSWER.encode(),
+            "www/healthz": b"ok\n",
+            "www/version": f"{tag}\n".encode(),
+        },
         links={f"bin/{applet}": "busybox" for applet in applets},
         folders=("tmp", "var/lib/galaxy-game"),
     )
