@@ -7,7 +7,7 @@ ARGS ?=
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop clean test check lock venv
+.PHONY: help demo run stop clean test check lock openapi venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ check: venv ## Lint, types, import rules, Django checks and the unit tests; need
 lock: venv ## Pin requirements.txt anew from pyproject.toml
 	.venv/bin/pip-compile -q --all-extras --strip-extras --no-emit-index-url --no-emit-find-links \
 		--no-emit-options --annotation-style line --no-header -o requirements.txt pyproject.toml
+
+openapi: venv ## Write docs/openapi.yaml anew from the code
+	$(PY) manage.py spectacular --fail-on-warn --validate --file docs/openapi.yaml
 
 venv:
 	@$(PYTHON) rtmanager/local/venv.py

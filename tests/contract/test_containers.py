@@ -25,6 +25,8 @@ NO_ID = "f" * 64
 def test_a_healthy_engine_answers_a_ping(lab: Lab) -> None:
     lab.containers.ping()
 
+    assert lab.containers.find("a-name-nobody-has") is None
+
 
 def test_a_created_container_is_found_by_name_and_by_id_and_does_not_run(lab: Lab) -> None:
     spec = lab.spec()
@@ -305,3 +307,5 @@ def test_closing_twice_is_harmless(lab: Lab) -> None:
     lab.containers.ping()
     lab.containers.close()
     lab.containers.close()
+
+    assert lab.containers.find("a-name-nobody-has") is None
