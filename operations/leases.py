@@ -46,18 +46,20 @@ class LeaseKeeper:
                 self._thread.start()
         self._wake.set()
 
-    def discard(self, claim: Claim) -> None:
-        """Stop extending it. Idempotent."""
+    def discard(self, claim: Claim) -> bool:
+        """Stop extending it; False when it was not extended any more. Idempotent."""
         with self._lock:
-            self._held.pop(claim.operation_id, None)
+            return self._held.pop(claim.operation_id, None) is not None
 
     def renew_now(self) -> None:
         """Extend everything held; forget what is lost."""
         with self._lock:
             held = list(self._held.values())
         for lost in claims.renew_all(held):
-            log.warning("lease_lost", operation_id=lost.operation_id, game_id=lost.operation.game_id, fence=lost.fence)
-            self.discard(lost)
+            # One that has just ended is not lost; its worker has taken it back already.
+            if self.discard(lost):
+                operation = lost.operation
+                log.warning("lease_lost", operation_id=operation.pk, game_id=operation.game_id, fence=lost.fence)
 
     def _run(self) -> None:
         failing = False

@@ -131,6 +131,8 @@ CELERY_BEAT_SCHEDULE = {
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
 }
 CELERY_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
+# At the first result, not at the start: a worker must come up while the database is still away.
+CELERY_DATABASE_CREATE_TABLES_AT_SETUP = False
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = 7 * 24 * 3600
 

@@ -127,7 +127,8 @@ class Relay:
     def _sleep_until_woken(self) -> None:
         raw = connection.connection
         select.select([raw], [], [], _LONGEST_SLEEP_SECONDS)
-        raw.poll()
+        with connection.wrap_database_errors:
+            raw.poll()
         raw.notifies.clear()
 
 
