@@ -106,7 +106,12 @@ class Stack:
             self._claim.release()
 
     def remove_games(self) -> None:
-        """Remove the containers of this stack and its network. Idempotent."""
+        """Remove the containers of this stack and its network. Idempotent.
+
+        The service ends first: it would take a container that vanishes for an incident, and deal with it.
+        """
+        if self._supervisor is not None:
+            self._supervisor.stop_service()
         with client(self.docker_host) as engine:
             networks.remove_games(engine, self.config.stack)
             networks.remove_networks(engine, self.place.identity)

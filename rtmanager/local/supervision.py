@@ -141,6 +141,11 @@ class Supervisor:
         """Start the processes of the service; returns at once."""
         self._rpc().startProcessGroup("service", False)  # noqa: FBT003 (the supervisor's interface is positional)
 
+    def stop_service(self) -> None:
+        """End the processes of the service, keep the servers. Idempotent."""
+        if self.is_running:
+            self._rpc().stopProcessGroup("service")
+
     def states(self) -> list[dict[str, Any]]:
         """What the supervisor says of each program: ``name``, ``statename``, ``pid`` and more."""
         states: list[dict[str, Any]] = self._rpc().getAllProcessInfo()

@@ -9,7 +9,7 @@ from django.core.management import get_commands
 from rtmanager.config import PREFIX, Config
 
 CLONE = Path(__file__).resolve().parents[3]
-SERVICE = ("web", "bridge", "relay", "worker", "beat")
+SERVICE = ("web", "bridge", "relay", "watcher", "worker", "beat")
 SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
 
 
@@ -22,7 +22,7 @@ def services() -> dict[str, Any]:
 def test_only_those_who_need_the_docker_socket_have_it(services: dict[str, Any]) -> None:
     holders = {name for name, service in services.items() if SOCKET in service.get("volumes", [])}
 
-    assert holders == {"web", "worker"}
+    assert holders == {"web", "watcher", "worker"}
 
 
 def test_every_variable_is_a_setting_of_the_service(services: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ def test_nothing_is_killed_while_it_ends_in_time(services: dict[str, Any]) -> No
 
 
 def test_the_commands_exist(services: dict[str, Any]) -> None:
-    managed = [services[name]["command"] for name in ("bridge", "relay")]
+    managed = [services[name]["command"] for name in ("bridge", "relay", "watcher")]
 
     assert {command[2] for command in managed} <= set(get_commands())
 

@@ -40,7 +40,7 @@ def test_the_service_stops_before_the_servers(place: Place) -> None:
     found = parsed(place, DATABASE, *service_programs(Config()))
 
     assert int(found["group:servers"]["priority"]) < int(found["group:service"]["priority"])
-    assert found["group:service"]["programs"] == "web,bridge_jobs,relay_events,worker,beat"
+    assert found["group:service"]["programs"] == "web,bridge_jobs,relay_events,watch_runtimes,worker,beat"
 
 
 def test_every_process_of_the_service_has_longer_than_its_shutdown_time_out(place: Place) -> None:
