@@ -214,3 +214,6 @@ def test_closing_breaks_off_what_is_under_way_and_is_idempotent() -> None:
         probes.close()
         probes.close()
         ended.set()
+
+    assert probes.collect(0) == []
+    assert probes.free == probes.limit
