@@ -306,10 +306,7 @@ def test_a_feed_that_does_not_open_in_time_is_unknown(engine: ScriptedEngine, co
 def test_a_feed_that_the_engine_refuses_has_ended(engine: ScriptedEngine, containers: DockerContainers) -> None:
     engine.script["GET events"] = (500, {"message": "oops"})
 
-    with (
-        closing(containers.events("blue", since_ns=0)) as feed,
-        pytest.raises(ContainersUnavailableError, match="oops"),
-    ):
+    with closing(containers.events("blue", since_ns=0)) as feed, pytest.raises(ContainersUnavailableError):
         feed.read(5)
 
 

@@ -196,6 +196,8 @@ def test_hundreds_are_asked_at_once(probes: HttpProbes) -> None:
 
         wait_for(look, what="200 answers")
 
+    assert probes.free == probes.limit
+
 
 def test_what_fails_on_this_side_is_no_answer(probes: HttpProbes) -> None:
     with engine(answer_with(OK)) as address, no_more_files():
