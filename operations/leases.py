@@ -51,6 +51,17 @@ class LeaseKeeper:
         with self._lock:
             return self._held.pop(claim.operation_id, None) is not None
 
+    def let_go(self) -> int:
+        """Let every lease held end now, so that other workers go on at once; returns how many there were.
+
+        For a process that ends in this very moment: its work stops wherever it is.
+        """
+        with self._lock:
+            held = list(self._held.values())
+            self._held.clear()
+        claims.let_expire(held)
+        return len(held)
+
     def renew_now(self) -> None:
         """Extend everything held; forget what is lost."""
         with self._lock:

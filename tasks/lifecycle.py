@@ -1,12 +1,9 @@
 """The Celery tasks that run operations. A message carries an operation id and means no more than "look at it"."""
 
-from typing import Any
-
 from celery import shared_task
-from celery.signals import worker_shutting_down
 
 from operations.dispatch import TASK_NAMES
-from operations.runner import drain, run
+from operations.runner import run
 from operations.states import OpKind
 
 
@@ -56,9 +53,3 @@ def reconcile_dispose(operation_id: int) -> None:
 def reconcile_exit(operation_id: int) -> None:
     """Run an observed exit."""
     run(operation_id)
-
-
-@worker_shutting_down.connect
-def stop_taking_up_work(**_details: Any) -> None:
-    """A worker asked to stop ends what it does and leaves the games' next operations to others."""
-    drain()

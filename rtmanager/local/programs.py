@@ -23,8 +23,6 @@ def service_programs(config: Config) -> list[Program]:
         # The plain scheduler keeps its times in memory: no schedule file to lose or lock.
         "beat": ("-m", "celery", "-A", "rtmanager", "beat", "-S", "celery.beat:Scheduler", "--pidfile="),
     }  # fmt: skip
-    # A plain TERM lets a worker wait for its tasks without limit; as QUIT it waits for the shutdown time-out.
-    environments = {"worker": {"REMAP_SIGTERM": "SIGQUIT"}}
     stop_wait_seconds = math.ceil(config.shutdown_timeout.total_seconds()) + _STOP_MARGIN_SECONDS
     return [
         Program(
@@ -32,7 +30,6 @@ def service_programs(config: Config) -> list[Program]:
             command=(sys.executable, *arguments),
             group="service",
             stop_wait_seconds=stop_wait_seconds,
-            environment=environments.get(name, {}),
         )
         for name, arguments in commands.items()
     ]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from xmlrpc.client import ServerProxy
@@ -38,7 +38,6 @@ class Program:
     stop_signal: str = "TERM"
     stop_wait_seconds: int = 20
     user: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def configuration(place: Place, programs: Sequence[Program], *, directory: Path) -> str:
@@ -99,8 +98,6 @@ def _program_section(program: Program, place: Place, *, directory: Path) -> str:
     }
     if program.user:
         settings["user"] = program.user
-    if program.environment:
-        settings["environment"] = ",".join(f'{name}="{value}"' for name, value in program.environment.items())
     return _section(f"program:{program.name}", settings)
 
 

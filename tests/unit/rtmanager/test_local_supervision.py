@@ -68,12 +68,6 @@ def test_an_unprivileged_server_is_not_started_in_the_clone(place: Place) -> Non
     assert parsed(place, DATABASE)["program:postgres"]["directory"] == "/"
 
 
-def test_the_worker_takes_term_as_a_soft_shutdown() -> None:
-    worker = next(program for program in service_programs(Config()) if program.name == "worker")
-
-    assert worker.environment == {"REMAP_SIGTERM": "SIGQUIT"}
-
-
 def test_a_process_that_outlived_its_parent_is_found_and_ended(place: Place) -> None:
     # The child waits for a signal; its shell, which carries the marker, is killed at once.
     script = f"{sys.executable} -c 'import signal; signal.pause()' & wait"
