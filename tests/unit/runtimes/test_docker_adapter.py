@@ -43,6 +43,7 @@ class ScriptedEngine(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script: dict[str, Answer] = {"GET version": (200, {"ApiVersion": "1.52"})}
+        self.asked: list[str] = []
         self.ended = threading.Event()
 
     @property
@@ -57,7 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = self.path.partition("?")[0]
-        status, body = self.server.script[f"{self.command} {path.rpartition('/')[2]}"]
+        question = f"{self.command} {path.rpartition('/')[2]}"
+        self.server.asked.append(question)
+        status, body = self.server.script[question]
         if status == 0:
             self.server.ended.wait()
             self.close_connection = True
@@ -229,6 +232,8 @@ def test_a_removal_already_in_progress_is_success(engine: ScriptedEngine, contai
     engine.script[f"DELETE {CONTAINER_ID}"] = (409, {"message": "removal of container c is already in progress"})
 
     containers.remove(CONTAINER_ID)
+
+    assert engine.asked[-1] == f"DELETE {CONTAINER_ID}"
 
 
 def test_any_other_conflict_of_a_removal_is_unknown(engine: ScriptedEngine, containers: DockerContainers) -> None:
