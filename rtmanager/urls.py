@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rtmanager.api.views import HealthzView, ReadyzView
 
 admin.site.site_header = admin.site.site_title = "Runtime Manager"
+admin.site.site_url = "/api/docs/"
 admin.site.index_title = "Games and what was done to them"
 
 urlpatterns = [

@@ -107,6 +107,13 @@ def engine() -> Iterator[ScriptedEngine]:
 
 @pytest.fixture
 def containers(engine: ScriptedEngine) -> Iterator[DockerContainers]:
+    with closing(DockerContainers(engine.address, call_seconds=20)) as containers:
+        yield containers
+
+
+@pytest.fixture
+def impatient(engine: ScriptedEngine) -> Iterator[DockerContainers]:
+    """For engines that hang: what it waits is what the test lasts."""
     with closing(DockerContainers(engine.address, call_seconds=0.3)) as containers:
         yield containers
 
@@ -133,15 +140,15 @@ def test_an_upgraded_engine_is_taken_without_a_restart_of_ours(
 
 
 def test_a_call_without_an_answer_ends_in_time_and_the_next_one_may_succeed(
-    engine: ScriptedEngine, containers: DockerContainers
+    engine: ScriptedEngine, impatient: DockerContainers
 ) -> None:
     engine.script["GET _ping"] = ScriptedEngine.HANG
     with pytest.raises(ContainersUnavailableError, match="timed out"):
-        containers.ping()
+        impatient.ping()
 
     engine.script["GET _ping"] = (200, b"OK")
 
-    containers.ping()
+    impatient.ping()
 
 
 @pytest.mark.parametrize("answer", [(500, {"message": "oops"}), (403, {"message": "oops"}), (502, b"oops")])
@@ -172,11 +179,11 @@ def test_a_wait_without_an_answer_believes_a_look_at_the_container(
     assert containers.wait_exit(CONTAINER_ID, timeout_seconds=0.05) is False
 
 
-def test_a_wait_on_an_engine_that_hangs_is_unknown(engine: ScriptedEngine, containers: DockerContainers) -> None:
+def test_a_wait_on_an_engine_that_hangs_is_unknown(engine: ScriptedEngine, impatient: DockerContainers) -> None:
     engine.script |= {"POST wait": ScriptedEngine.HANG, "GET json": ScriptedEngine.HANG}
 
     with pytest.raises(ContainersUnavailableError):
-        containers.wait_exit(CONTAINER_ID, timeout_seconds=0.05)
+        impatient.wait_exit(CONTAINER_ID, timeout_seconds=0.05)
 
 
 @pytest.mark.parametrize(
@@ -301,11 +308,11 @@ def test_a_feed_gives_everything_out_before_it_says_that_it_has_ended(
                 feed.read(5)
 
 
-def test_a_feed_that_does_not_open_in_time_is_unknown(engine: ScriptedEngine, containers: DockerContainers) -> None:
+def test_a_feed_that_does_not_open_in_time_is_unknown(engine: ScriptedEngine, impatient: DockerContainers) -> None:
     engine.script["GET events"] = ScriptedEngine.HANG
 
     with pytest.raises(ContainersUnavailableError, match="tell the events of stack blue"):
-        containers.events("blue", since_ns=0)
+        impatient.events("blue", since_ns=0)
 
 
 def test_a_feed_that_the_engine_refuses_has_ended(engine: ScriptedEngine, containers: DockerContainers) -> None:
