@@ -2,6 +2,7 @@
 every repair is an operation, which looks again under its lease before it changes anything.
 """
 
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from runtimes.states import RuntimeStatus
 
 log = structlog.get_logger(__name__)
 
+# What a label must look like to be looked up; people can write anything into one.
+_OPERATION_ID = re.compile(r"[0-9]{1,18}")
 # The same drift is asked about once in this time: a repair that failed is tried again, one under way is not doubled.
 _ASK_AGAIN_SECONDS = 60
 
@@ -62,12 +65,12 @@ def plan(
     observed: Observed,
     *,
     busy: Collection[str],
-    finished_operations: Collection[str],
+    finished_operations: Collection[tuple[str, str]],
 ) -> list[Finding]:
     """What differs and what would mend it. Pure; applied twice it asks for the same.
 
     ``observed`` are containers of ours only (owner and stack). ``busy`` games, which have an open operation, are
-    nobody else's business. ``finished_operations`` are the ids, of those on the containers, that have ended.
+    nobody else's business. ``finished_operations``, each as game and id, are those on the containers that have ended.
     """
     if isinstance(observed, Unknown):
         return []
@@ -84,7 +87,7 @@ def plan(
 
 
 def _judge(
-    game_id: str, record: Recorded | None, containers: Sequence[Container], finished: Collection[str]
+    game_id: str, record: Recorded | None, containers: Sequence[Container], finished: Collection[tuple[str, str]]
 ) -> Iterable[Finding]:
     if any(one.state == ContainerState.REMOVING for one in containers):
         # Half gone: the next look will tell.
@@ -95,10 +98,11 @@ def _judge(
 
     own = next((one for one in containers if record and one.id == record.container_id), None)
     others = [one for one in containers if one is not own]
-    strangers = [one for one in others if one.is_alive and one.operation_id not in finished]
-    for one in others:
-        if one.operation_id in finished:
-            yield finding(OpKind.RECONCILE_DISPOSE, one.id, "left behind by an ended operation", is_leftover=True)
+    # A label copied from another game, or left from an earlier database, names an operation that made something else.
+    leftovers = [one for one in others if (game_id, one.operation_id) in finished]
+    strangers = [one for one in others if one.is_alive and one not in leftovers]
+    for one in leftovers:
+        yield finding(OpKind.RECONCILE_DISPOSE, one.id, "left behind by an ended operation", is_leftover=True)
     repair = _repair(record, own, strangers)
     if repair is not None:
         yield finding(*repair)
@@ -141,8 +145,8 @@ def survey(game_ids: Collection[str] | None = None) -> tuple[list[Finding], set[
     busy = _busy_games(game_ids)
     after = _records(game_ids)
     changed = {game_id for game_id in before.keys() | after.keys() if before.get(game_id) != after.get(game_id)}
-    labelled = {one.operation_id for one in containers if one.operation_id.isdecimal()}
-    return plan(after, containers, busy=busy | changed, finished_operations=_finished(labelled)), busy | changed
+    findings = plan(after, containers, busy=busy | changed, finished_operations=_finished(containers))
+    return findings, busy | changed
 
 
 def reconcile_games(game_ids: Collection[str] | None) -> set[str]:
@@ -215,6 +219,7 @@ def _busy_games(game_ids: Collection[str] | None) -> set[str]:
     return set(rows.values_list("game_id", flat=True))
 
 
-def _finished(operation_ids: Collection[str]) -> set[str]:
-    rows = Operation.objects.filter(pk__in=operation_ids, state=OpState.FINISHED)
-    return {str(pk) for pk in rows.values_list("pk", flat=True)}
+def _finished(containers: Iterable[Container]) -> set[tuple[str, str]]:
+    labelled = {one.operation_id for one in containers if _OPERATION_ID.fullmatch(one.operation_id)}
+    rows = Operation.objects.filter(pk__in=labelled, state=OpState.FINISHED)
+    return {(game_id, str(pk)) for game_id, pk in rows.values_list("game_id", "pk")}

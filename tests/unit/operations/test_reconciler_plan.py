@@ -11,7 +11,7 @@ from runtimes.containers.base import Container, ContainerState
 from runtimes.specs import LABEL_GAME_ID, LABEL_OPERATION_ID
 from runtimes.states import RuntimeStatus
 
-FINISHED = {"7"}
+FINISHED = {("g1", "7")}
 
 
 def container(
@@ -73,6 +73,10 @@ def test_a_container_that_took_the_place_of_the_recorded_one_is_adopted() -> Non
 def test_what_an_ended_operation_left_behind_is_removed() -> None:
     assert found({}, container(operation_id="7")) == [("reconcile_dispose", "c1")]
     assert found({}, container(operation_id="7", state="created")) == [("reconcile_dispose", "c1")]
+
+
+def test_an_operation_of_another_game_left_nothing_behind_here() -> None:
+    assert found({}, container(game_id="g2", operation_id="7")) == [("reconcile_adopt", "c1")]
 
 
 def test_a_live_container_of_a_removed_game_is_left_to_people() -> None:
