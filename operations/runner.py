@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 from django.utils import timezone
 
 from operations import claims, finishing, repairs
@@ -19,7 +19,7 @@ from operations.exceptions import LeaseLostError
 from operations.leases import keeper
 from operations.states import REST_SOURCES, OpKind
 from runtimes.containers import connect
-from runtimes.containers.base import ContainersUnavailableError
+from runtimes.containers.base import ContainerStartFailedError, ContainersUnavailableError
 from runtimes.exceptions import RuntimeManagerError, StaleRuntimeError
 from runtimes.models import Runtime
 from runtimes.policy import current_policy
@@ -88,6 +88,7 @@ def _attempt(claim: Claim) -> None:
     try:
         _refuse_poison(attempt)
         result = DEEDS[OpKind(claim.operation.op_kind)](attempt)
+        _store(attempt, result)
     except ContainersUnavailableError as error:
         _wait_or_give_up(attempt, error)
     except (LeaseLostError, StaleRuntimeError, DatabaseError, InterfaceError):
@@ -98,8 +99,20 @@ def _attempt(claim: Claim) -> None:
         log.exception("operation_ended_unexpectedly")
         _fail(attempt, RuntimeManagerError("unexpected error inside Runtime Manager; its log names this operation"))
     else:
-        finishing.succeed(claim, result, runtime=attempt.runtime, steps=attempt.timeline.steps)
         log.info("operation_finished", outcome="success", replay=result.is_replay)
+
+
+def _store(attempt: Attempt, result: Result) -> None:
+    try:
+        finishing.succeed(attempt.claim, result, runtime=attempt.runtime, steps=attempt.timeline.steps)
+    except (DataError, IntegrityError) as error:
+        if attempt.operation.op_kind != OpKind.START:
+            raise
+        # Refused for what it says: another attempt would end the same, with a game that nobody knows of running.
+        log.exception("record_not_stored")
+        abandon(attempt)
+        message = "the container came up, but its record could not be stored; the log of Runtime Manager tells why"
+        raise ContainerStartFailedError(message) from error
 
 
 def _refuse_poison(attempt: Attempt) -> None:
