@@ -36,7 +36,8 @@ def succeed(claim: Claim, result: Result, *, runtime: Runtime | None, steps: Ste
     Raises LeaseLostError or StaleRuntimeError, with nothing written, when somebody newer owns the game.
     """
     operation = claim.operation
-    endpoint = engine_endpoint(operation.game_id) if result.container_id else ""
+    recorded = runtime.engine_endpoint if runtime else engine_endpoint(operation.game_id)
+    endpoint = result.changes.get("engine_endpoint", recorded) if result.container_id else ""
     error_code = ErrorCode.REPLAY_NO_OP.value if result.is_replay else ""
     with transaction.atomic():
         _close(
