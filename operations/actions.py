@@ -22,6 +22,7 @@ from operations.launching import (
     validate,
 )
 from operations.lobby import ask_lobby
+from operations.repairs import end_of
 from operations.states import OpKind
 from runtimes.containers.base import Container, ContainerStartFailedError
 from runtimes.exceptions import ConflictError, RuntimeManagerError, RuntimeNotFoundError
@@ -56,13 +57,18 @@ def stop(attempt: Attempt) -> Result:
     if record.status != RuntimeStatus.RUNNING:
         return _replay(record)
     seen = observe(attempt)
-    if seen is None or not attempt.owns(seen) or not stop_container(attempt, seen):
+    if seen is None or not attempt.owns(seen):
+        return _gone(record, health=(_disappeared(record),))
+    ended = () if seen.is_alive or attempt.timeline.has("stop") else end_of(seen, at=seen.finished_at or timezone.now())
+    if not stop_container(attempt, seen):
         return _gone(record, health=(_disappeared(record),))
     return Result(
         status=RuntimeStatus.STOPPED,
         changes={"stopped_at": timezone.now(), "current_container_id": seen.id},
         container_id=seen.id,
         image_ref=record.current_image_ref or "",
+        # An end that we did not bring about is told by whoever finds it first.
+        health=ended,
     )
 
 

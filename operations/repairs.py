@@ -69,7 +69,7 @@ def observe_exit(attempt: Attempt) -> Result:
         changes={"stopped_at": ended_at, "current_container_id": seen.id},
         container_id=seen.id,
         image_ref=record.current_image_ref or "",
-        health=_end_of(seen, at=ended_at),
+        health=end_of(seen, at=ended_at),
     )
 
 
@@ -123,7 +123,8 @@ def _loss(record: Runtime | None, *, instead: Container | None, at: datetime) ->
     return (HealthEvent(HealthEventType.CONTAINER_DISAPPEARED, record.current_container_id, at),)
 
 
-def _end_of(seen: Container, *, at: datetime) -> tuple[HealthEvent, ...]:
+def end_of(seen: Container, *, at: datetime) -> tuple[HealthEvent, ...]:
+    """What is told of a container that has ended by itself. Whoever tells it, its dedupe keys make it be told once."""
     # One container may be started by hand and end again: each end is an occurrence of its own.
     occurrence = str(epoch_ms(at))
     details = {"exit_code": seen.exit_code, "oom": seen.oom_killed}
