@@ -24,7 +24,7 @@ from operations.launching import (
 from operations.lobby import ask_lobby
 from operations.repairs import end_of
 from operations.states import OpKind
-from runtimes.containers.base import Container, ContainerStartFailedError
+from runtimes.containers.base import Container, ContainerStartFailedError, ContainerState
 from runtimes.exceptions import ConflictError, RuntimeManagerError, RuntimeNotFoundError
 from runtimes.models import Runtime
 from runtimes.specs import engine_endpoint, state_path
@@ -47,8 +47,9 @@ def start(attempt: Attempt) -> Result:
     wanted = Launch(
         image_ref, obtain_image(attempt, image_ref), run=run, settle_seconds=_start_settle_seconds()
     )  # fmt: skip
+    earlier = _before_us(attempt, seen)
     container_id = launch(attempt, seen, wanted)
-    return _up(attempt, container_id, wanted, earlier=_loss_of_former(attempt, seen))
+    return _up(attempt, container_id, wanted, earlier=earlier)
 
 
 def stop(attempt: Attempt) -> Result:
@@ -59,7 +60,7 @@ def stop(attempt: Attempt) -> Result:
     seen = observe(attempt)
     if seen is None or not attempt.owns(seen):
         return _gone(record, health=(_disappeared(record),))
-    ended = () if seen.is_alive or attempt.timeline.has("stop") else end_of(seen, at=seen.finished_at or timezone.now())
+    earlier = _before_us(attempt, seen)
     if not stop_container(attempt, seen):
         return _gone(record, health=(_disappeared(record),))
     return Result(
@@ -67,8 +68,7 @@ def stop(attempt: Attempt) -> Result:
         changes={"stopped_at": timezone.now(), "current_container_id": seen.id},
         container_id=seen.id,
         image_ref=record.current_image_ref or "",
-        # An end that we did not bring about is told by whoever finds it first.
-        health=ended,
+        health=earlier,
     )
 
 
@@ -80,12 +80,13 @@ def restart(attempt: Attempt) -> Result:
     prepare_state(attempt)
     seen = observe(attempt)
     refuse_foreign(attempt, seen)
+    earlier = _before_us(attempt, seen)
     wanted = Launch(image_ref, obtain_image(attempt, image_ref), settle_seconds=_start_settle_seconds())
     try:
         container_id = launch(attempt, seen, wanted)
     except ContainerStartFailedError as error:
         raise FailedWithAftermathError(error, _what_is_left(attempt, record)) from error
-    return _up(attempt, container_id, wanted)
+    return _up(attempt, container_id, wanted, earlier=earlier)
 
 
 def patch(attempt: Attempt) -> Result:
@@ -105,12 +106,13 @@ def patch(attempt: Attempt) -> Result:
     image = obtain_image(attempt, new)
     seen = observe(attempt)
     refuse_foreign(attempt, seen)
+    earlier = _before_us(attempt, seen)
     wanted = Launch(new, image, settle_seconds=settings.RTMANAGER.patch_settle_seconds)
     try:
         container_id = launch(attempt, seen, wanted)
     except ContainerStartFailedError as error:
         return _put_back(attempt, record, error.message)
-    return _up(attempt, container_id, wanted)
+    return _up(attempt, container_id, wanted, earlier=earlier)
 
 
 def cleanup(attempt: Attempt) -> Result:
@@ -235,12 +237,18 @@ def _started(container_id: str, wanted: Launch, *, at: datetime) -> HealthEvent:
     return HealthEvent(HealthEventType.CONTAINER_STARTED, container_id, at, {"image_ref": wanted.image_ref})
 
 
-def _loss_of_former(attempt: Attempt, seen: Container | None) -> tuple[HealthEvent, ...]:
-    """A record that said running while its container was gone: the loss is reported by whoever finds it."""
+def _before_us(attempt: Attempt, seen: Container | None) -> tuple[HealthEvent, ...]:
+    """What became of a running game's container by itself: whoever finds it first tells it, for it is gone after."""
     record = attempt.runtime
-    if record is None or record.status != RuntimeStatus.RUNNING or seen is not None:
+    # Once we have begun to stop or to remove, an end or an absence may well be our own doing.
+    is_ours = attempt.timeline.has("stop") or attempt.timeline.has("remove")
+    if record is None or record.status != RuntimeStatus.RUNNING or is_ours:
         return ()
-    return (_disappeared(record),)
+    if seen is None:
+        return (_disappeared(record),)
+    if seen.id == record.current_container_id and seen.state == ContainerState.EXITED:
+        return end_of(seen, at=seen.finished_at or timezone.now())
+    return ()
 
 
 def _disappeared(record: Runtime) -> HealthEvent:

@@ -93,6 +93,12 @@ def started_at(service: Service, game_id: str) -> str:
     return str(state["StartedAt"])
 
 
+def events_after(service: Service, game_id: str, count: int) -> list[dict[str, str]]:
+    """The health events of a game once there are so many after the one of its start; before that, none."""
+    events = service.entries(HEALTH_EVENTS, game_id=game_id)
+    return events if len(events) > count else []
+
+
 @contextmanager
 def no_record_of(service: Service, game_id: str) -> Iterator[None]:
     """The database refuses to store a record of one game."""
@@ -408,22 +414,31 @@ def test_a_game_adopted_under_a_name_of_its_own_has_one_endpoint_everywhere(
     assert result.engine_endpoint == service.record(game_id)["engine_endpoint"]
 
 
-def test_an_engine_that_ended_before_its_stop_is_told_all_the_same(
-    service: Service, game_id: str, switched_image: str
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        pytest.param(("stop", {"reason": "finished"}), ["container_exited"], id="stop"),
+        pytest.param(("restart", {}), ["container_exited", "container_started"], id="restart"),
+    ],
+)
+def test_an_engine_that_ended_before_its_game_was_worked_on_is_told_all_the_same(
+    service: Service, game_id: str, switched_image: str, *, asked: tuple[str, dict[str, str]], told: list[str]
 ) -> None:
     assert service.post(game_id, "start", image_ref=switched_image).status_code == 200
     service.kill("watcher")
     (service.playground.state_root / game_id / "exit").write_text("7")
     wait_for(lambda: not service.playground.inspect(game_id)["State"]["Running"], what="the end of the engine")
 
-    service.stop_job(game_id)
+    (service.playground.state_root / game_id / "exit").unlink()
 
-    result = service.result(game_id)
+    verb, body = asked
+    answer = service.post(game_id, verb, **body)
+
     service.restart("watcher")
-    events = [(one["event_type"], one["details"]) for one in service.entries(HEALTH_EVENTS, game_id=game_id)]
-    assert (result.outcome, result.error_code) == ("success", "")
-    assert service.record(game_id)["status"] == "stopped"
-    assert events[1:] == [("container_exited", '{"exit_code":7,"oom":false}')]
+    _started, ended, *more = wait_for(lambda: events_after(service, game_id, len(told)), what="the events")
+    assert answer.status_code == 200
+    assert ended["details"] == '{"exit_code":7,"oom":false}'
+    assert [one["event_type"] for one in (ended, *more)] == told
 
 
 # What else an answer is
