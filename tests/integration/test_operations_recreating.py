@@ -67,11 +67,12 @@ class TestRestart:
         assert (record().status, record().current_container_id) == (RuntimeStatus.REMOVED, None)
         assert rig.engine.containers == {}
 
-    def test_a_container_that_was_lost_is_made_anew(self, rig: Rig) -> None:
+    def test_a_container_that_was_lost_is_made_anew_and_the_loss_is_told(self, rig: Rig) -> None:
         rig.engine.vanish(rig.start().container_id)
 
         assert rig.restart().outcome == Outcome.SUCCESS
         assert record().status == RuntimeStatus.RUNNING
+        assert health_events() == ["container_started", "container_disappeared", "container_started"]
 
 
 class TestPatch:
@@ -170,6 +171,7 @@ class TestPatch:
         assert rig.do(operation).outcome == Outcome.SUCCESS
         assert record().current_image_ref == OTHER_IMAGE
         assert list(rig.engine.containers) == [record().current_container_id]
+        assert health_events() == ["container_started", "container_started"]
 
     @pytest.mark.parametrize("call", ["find_image", "create", "start"])
     def test_a_revert_that_is_interrupted_is_brought_to_its_end(self, rig: Rig, call: str) -> None:
