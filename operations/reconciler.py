@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 from django.conf import settings
 
+from operations.events import epoch_ms
 from operations.intake import OperationRequest, accept_unless_busy
 from operations.models import Operation
 from operations.states import OPEN_STATES, OpKind, OpSource, OpState
@@ -18,12 +19,15 @@ from runtimes.containers.base import Container, ContainerState, ContainersUnavai
 from runtimes.exceptions import ConflictError
 from runtimes.games import is_game_id
 from runtimes.models import Runtime
+from runtimes.specs import LABEL_STARTED_AT_MS
 from runtimes.states import RuntimeStatus
 
 log = structlog.get_logger(__name__)
 
+# A worker's clock, which is on the label, and the database's, which is on the operation, agree this well.
+_CLOCKS_DIFFER_MS = 5 * 60 * 1000
 # What a label must look like to be looked up; people can write anything into one.
-_OPERATION_ID = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 # The same drift is asked about once in this time: a repair that failed is tried again, one under way is not doubled.
 _ASK_AGAIN_SECONDS = 60
 
@@ -219,7 +223,20 @@ def _busy_games(game_ids: Collection[str] | None) -> set[str]:
     return set(rows.values_list("game_id", flat=True))
 
 
-def _finished(containers: Iterable[Container]) -> set[tuple[str, str]]:
-    labelled = {one.operation_id for one in containers if _OPERATION_ID.fullmatch(one.operation_id)}
-    rows = Operation.objects.filter(pk__in=labelled, state=OpState.FINISHED)
-    return {(game_id, str(pk)) for game_id, pk in rows.values_list("game_id", "pk")}
+def _finished(containers: Sequence[Container]) -> set[tuple[str, str]]:
+    """The ended operations, as game and id, that really made one of these containers."""
+    labelled = [one for one in containers if _NUMBER.fullmatch(one.operation_id)]
+    rows = Operation.objects.filter(pk__in={one.operation_id for one in labelled}, state=OpState.FINISHED)
+    ended = {str(row.pk): row for row in rows.only("game_id", "started_at", "finished_at")}
+    return {(one.game_id, one.operation_id) for one in labelled if _made(ended.get(one.operation_id), one)}
+
+
+def _made(operation: Operation | None, container: Container) -> bool:
+    """Whether this operation made the container: with another database ids begin anew, but time does not."""
+    created = container.labels.get(LABEL_STARTED_AT_MS, "")
+    if operation is None or operation.game_id != container.game_id or not _NUMBER.fullmatch(created):
+        return False
+    if operation.started_at is None or operation.finished_at is None:
+        return False
+    began, ended = epoch_ms(operation.started_at), epoch_ms(operation.finished_at)
+    return began - _CLOCKS_DIFFER_MS <= int(created) <= ended + _CLOCKS_DIFFER_MS

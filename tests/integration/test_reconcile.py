@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
 from operations import reconciler, retention, runner
+from operations.events import epoch_ms
 from operations.models import Operation
 from operations.states import OpKind, OpSource, Outcome, Topic
 from runtimes.containers.base import ContainersUnavailableError
@@ -142,24 +143,40 @@ class TestDispose:
         assert rig.do(Operation.objects.get(op_kind=OpKind.RECONCILE_DISPOSE)).error_code == "replay_no_op"
         assert record().status == RuntimeStatus.RUNNING
 
-    def test_what_a_failed_start_left_behind_is_removed(self, rig: Rig) -> None:
-        failed = rig.start(image_ref="galaxy-engine:9.9.9")
+    def left_by(self, rig: Rig, operation: Operation, *, started_at_ms: int) -> str:
+        """A live container that says that this operation made it at that time; returns its id."""
         spec = build_spec(
             current_policy(),
             game_id="g1",
             image_ref=IMAGE,
             limits=current_policy().default_limits,
-            operation_id=failed.pk,
-            fence=failed.fence or 0,
-            started_at_ms=0,
+            operation_id=operation.pk,
+            fence=operation.fence or 0,
+            started_at_ms=started_at_ms,
         )
-        rig.engine.add(spec, image=rig.engine.images[IMAGE])
+        container_id = rig.engine.add(spec, image=rig.engine.images[IMAGE])
+        rig.engine.start(rig.engine.containers[container_id])
+        return container_id
+
+    def test_what_a_failed_start_left_behind_is_removed(self, rig: Rig) -> None:
+        failed = rig.start(image_ref="galaxy-engine:9.9.9")
+        assert failed.started_at is not None
+        self.left_by(rig, failed, started_at_ms=epoch_ms(failed.started_at))
 
         (operation,) = reconcile()
 
         assert (operation.outcome, operation.error_code) == (Outcome.SUCCESS, "")
         assert rig.engine.containers == {}
         assert not Runtime.objects.exists()
+
+    def test_a_game_of_an_earlier_database_is_adopted_though_its_operation_id_is_taken_again(self, rig: Rig) -> None:
+        failed = rig.start(image_ref="galaxy-engine:9.9.9")
+        container_id = self.left_by(rig, failed, started_at_ms=1_600_000_000_000)
+
+        (operation,) = reconcile()
+
+        assert operation.op_kind == OpKind.RECONCILE_ADOPT
+        assert record().current_container_id == container_id
 
 
 class TestExit:
