@@ -69,6 +69,12 @@ def published_since(topic: Topic, *, window: timedelta) -> list[tuple[int, str]]
     return list(recent.order_by("id").values_list("id", "stream_entry_id"))
 
 
+def published_ids(*, window: timedelta, topics: Collection[Topic]) -> list[int]:
+    """The events of these topics published within the window before now, in their order."""
+    recent = OutboxEvent.objects.filter(topic__in=topics, published_at__gt=Now() - window)
+    return list(recent.order_by("id").values_list("id", flat=True))
+
+
 def publish_again(event_ids: Sequence[int]) -> int:
     """Mark events as unpublished; the relay takes them up again. Returns how many."""
     return OutboxEvent.objects.filter(pk__in=event_ids).update(published_at=None, stream_entry_id="")
