@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import pytest
+from django.db import OperationalError, connection
 
+from operations.intake import OperationRequest
 from operations.models import Operation
 from operations.states import Topic
 from tasks.bridge import JobBridge, job_parsers
@@ -89,6 +91,46 @@ def test_a_crash_before_the_acknowledgement_neither_loses_nor_doubles() -> None:
 
     assert len(kinds()) == 1
     assert not any(server.pending.values())
+
+
+def test_nothing_is_acknowledged_before_it_is_on_record() -> None:
+    on_record: list[int] = []
+
+    class Witness(FakeJobStreams):
+        """Looks into the database, as another process would, at the moment of the acknowledgement."""
+
+        def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
+            assert not connection.in_atomic_block
+            on_record.append(Operation.objects.count())
+            super().acknowledge(entries)
+
+    server = FakeStreamServer()
+    add_start(server)
+
+    bridge(server, Witness).step()
+
+    assert on_record == [1]
+
+
+def test_a_database_that_goes_away_leaves_the_entries_pending() -> None:
+    server = FakeStreamServer()
+    entry_id = add_start(server)
+
+    def dies(_entry: StreamEntry) -> OperationRequest:
+        message = "server closed the connection unexpectedly"
+        raise OperationalError(message)
+
+    broken = JobBridge(
+        FakeJobStreams(server, names=[START, STOP]),
+        parsers={START: dies, STOP: dies},
+        leadership=Leadership("test-bridge"),
+    )
+    with pytest.raises(OperationalError):
+        broken.step()
+
+    assert list(server.pending[START]) == [entry_id]
+    bridge(server).step()
+    assert len(kinds()) == 1
 
 
 def test_an_outage_in_the_middle_is_gone_on_from() -> None:
