@@ -8,6 +8,7 @@ from typing import Any
 
 import docker
 import pytest
+import structlog
 from pytest_django import Settings
 
 from rtmanager.config import Config
@@ -73,6 +74,14 @@ def postgres_server(_server_pair: tuple[databases.PostgresServer, databases.Redi
 def redis_server(_server_pair: tuple[databases.PostgresServer, databases.RedisServer]) -> databases.RedisServer:
     """The one Redis of the session, shared."""
     return _server_pair[1]
+
+
+@pytest.fixture(autouse=True)
+def _own_log_context() -> Iterator[None]:
+    """No test finds in its log what an earlier one has bound to the thread."""
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture
