@@ -108,8 +108,13 @@ def _claim(target: str, params: Mapping[str, Any], claimed_by: str) -> Claim | N
 
 def renew(held: Claim, *, steps: Sequence[Mapping[str, Any]]) -> None:
     """Extend the lease and store the timeline so far. Raises LeaseLostError when somebody else owns it by now."""
-    renewed = _still_mine(held).update(lease_until=_lease_end(), steps=list(steps))
-    if renewed != 1:
+    write(held, lease_until=_lease_end(), steps=list(steps))
+
+
+def write(held: Claim, **changes: Any) -> None:
+    """Change the row of an operation that is still ours; when it is not, raises LeaseLostError and writes nothing."""
+    mine = Operation.objects.filter(pk=held.operation_id, state=OpState.RUNNING, fence=held.fence)
+    if mine.update(**changes) != 1:
         message = f"operation {held.operation_id} is no longer held under fence {held.fence}"
         raise LeaseLostError(message)
 
@@ -144,7 +149,8 @@ def defer(held: Claim, *, delay_seconds: float, reason: str, steps: Sequence[Map
 
     Raises LeaseLostError when somebody else owns the operation by now.
     """
-    deferred = _still_mine(held).update(
+    write(
+        held,
         state=OpState.ACCEPTED,
         lease_until=None,
         not_before=_seconds_from_now(delay_seconds),
@@ -152,9 +158,6 @@ def defer(held: Claim, *, delay_seconds: float, reason: str, steps: Sequence[Map
         error_message=reason,
         steps=list(steps),
     )
-    if deferred != 1:
-        message = f"operation {held.operation_id} is no longer held under fence {held.fence}"
-        raise LeaseLostError(message)
 
 
 def sweep(*, patience_seconds: float) -> list[tuple[int, OpKind]]:
@@ -162,10 +165,6 @@ def sweep(*, patience_seconds: float) -> list[tuple[int, OpKind]]:
     with connection.cursor() as cursor:
         cursor.execute(_SWEEP, {"patience": patience_seconds})
         return [(operation_id, OpKind(op_kind)) for operation_id, op_kind in sorted(cursor.fetchall())]
-
-
-def _still_mine(held: Claim) -> Any:
-    return Operation.objects.filter(pk=held.operation_id, state=OpState.RUNNING, fence=held.fence)
 
 
 def _lease_end() -> Any:

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from operations import outbox
+from operations import claims, outbox
 from operations.attempts import FailedWithAftermathError, Result
 from operations.claims import Claim
 from operations.events import (
@@ -16,7 +16,6 @@ from operations.events import (
     job_result_fields,
     notification_intent_fields,
 )
-from operations.exceptions import LeaseLostError
 from operations.health import health_message, note
 from operations.models import Operation
 from operations.outbox import Message
@@ -84,12 +83,7 @@ def fail(claim: Claim, error: RuntimeManagerError, *, runtime: Runtime | None, s
 
 
 def _close(claim: Claim, **changes: object) -> None:
-    closed = Operation.objects.filter(pk=claim.operation_id, state=OpState.RUNNING, fence=claim.fence).update(
-        state=OpState.FINISHED, finished_at=Now(), lease_until=None, **changes
-    )
-    if closed != 1:
-        message = f"operation {claim.operation_id} is no longer held under fence {claim.fence}"
-        raise LeaseLostError(message)
+    claims.write(claim, state=OpState.FINISHED, finished_at=Now(), lease_until=None, **changes)
 
 
 def _apply(claim: Claim, result: Result, runtime: Runtime | None) -> list[Message]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import connection
-from django.db.models import Max
 from django.db.models.functions import Now
 
 from operations.models import OutboxEvent
@@ -55,12 +54,6 @@ def mark_published(entry_ids: Mapping[int, str]) -> None:
                   FROM (VALUES {pairs}) AS done (id, entry_id) WHERE event.id = done.id""",  # noqa: S608 - placeholders
             params,
         )
-
-
-def newest_published_at(topic: Topic) -> datetime | None:
-    """When the last event of a topic was published."""
-    newest: datetime | None = OutboxEvent.objects.filter(topic=topic).aggregate(at=Max("published_at"))["at"]
-    return newest
 
 
 def published_since(topic: Topic, *, window: timedelta) -> list[tuple[int, str]]:

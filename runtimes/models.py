@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from runtimes.exceptions import StaleRuntimeError
-from runtimes.states import TRANSITIONS, CallerName, RuntimeStatus, TokenScopes
+from runtimes.states import CallerName, RuntimeStatus, TokenScopes, may_move
 
 GAME_ID_MAX_LENGTH = 51
 NAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"
@@ -70,7 +70,7 @@ class Runtime(models.Model):
         ``changes`` are written with it. Raises StaleRuntimeError when a newer operation wrote first or the
         state machine forbids the step; then nothing was written. Staying in the same status is allowed.
         """
-        allowed_from = [old for old, new in TRANSITIONS.items() if status in new or old == status]
+        allowed_from = [old for old in RuntimeStatus if may_move(old, status)]
         updated = Runtime.objects.filter(
             game_id=self.game_id, status=self.status, status__in=allowed_from, fence__lt=fence
         ).update(status=status, fence=fence, last_op_at=at, **changes)

@@ -19,9 +19,7 @@ EXAMPLE: dict[str, Any] = {
     "outcome": "success",
     "error_code": "",
     "error_message": "",
-    "steps": [
-        {"name": "create_container", "started_at": "2026-11-21T08:30:00.010000Z", "duration_ms": 11, "error": ""}
-    ],
+    "steps": [{"name": "create", "started_at": "2026-11-21T08:30:00.010000Z", "duration_ms": 11, "error": ""}],
     "accepted_at": "2026-11-21T08:30:00Z",
     "started_at": "2026-11-21T08:30:00.004000Z",
     "finished_at": "2026-11-21T08:30:00.260000Z",
