@@ -156,8 +156,12 @@ def _create(attempt: Attempt, seen: Container | None, wanted: Launch) -> str:
 
 
 def _is_what_we_want(attempt: Attempt, seen: Container, *, image_ref: str) -> bool:
-    """Whether this very operation made it before a crash, of this image, and it has not died since."""
-    usable = seen.is_alive or seen.state == ContainerState.CREATED
+    """Whether this very operation made it, of this image, and it lives, or was made just now and waits for its start.
+
+    What an earlier attempt has made and not seen started is replaced: its start may still be on the way and take
+    effect at any time, even after a later stop. That start then finds no such container.
+    """
+    usable = seen.is_alive or (seen.state == ContainerState.CREATED and seen.fence == attempt.claim.fence)
     return attempt.made(seen) and seen.labels.get(LABEL_IMAGE_REF) == image_ref and usable
 
 

@@ -1,5 +1,8 @@
 """A worker that was frozen past its lease must neither touch Docker nor write nor speak."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from django.utils import timezone
 
@@ -112,3 +115,36 @@ def test_the_runner_leaves_silently_when_it_is_overtaken_in_the_middle(rig: Rig)
 
     assert rig.engine.containers == {}
     assert OutboxEvent.objects.count() == 0
+
+
+def test_a_start_that_docker_hears_of_too_late_does_not_undo_a_stop(rig: Rig) -> None:
+    operation = rig.ask_start()
+
+    def be_overtaken() -> None:
+        # Frozen after the lease was checked and before Docker hears of the start.
+        expire_lease(operation)
+        runner.run(operation.pk)
+        rig.stop()
+
+    rig.engine.on_call("create", be_overtaken)
+    zombie = claims.claim(operation.pk, claimed_by="zombie")
+    assert zombie is not None
+    attempt = LateAttempt(zombie, runtime=None, containers=FakeContainers(), policy=current_policy())
+
+    with pytest.raises(RuntimeManagerError):
+        actions.start(attempt)
+
+    assert Runtime.objects.get().status == RuntimeStatus.STOPPED
+    assert not any(one.is_alive for one in rig.engine.containers.values())
+
+
+class LateAttempt(Attempt):
+    """Its look at the lease of a start came just before somebody else took over."""
+
+    @contextmanager
+    def mutation(self, name: str) -> Iterator[None]:
+        if name in {"start", "remove"}:
+            yield
+            return
+        with super().mutation(name):
+            yield

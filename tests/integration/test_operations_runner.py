@@ -361,7 +361,8 @@ class TestDockerAway:
 
         assert rig.do(operation).outcome == Outcome.SUCCESS
         assert len(rig.engine.containers) == 1
-        assert rig.engine.calls["create"] == 1
+        # What was made and not started is made anew: the start of the lost attempt may still be on its way.
+        assert rig.engine.calls["create"] == (2 if call == "create" else 1)
         assert len(results()) == 1
 
     def test_a_stop_whose_answer_got_lost_is_one_stop(self, rig: Rig) -> None:

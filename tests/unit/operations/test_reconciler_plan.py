@@ -136,13 +136,26 @@ def test_at_most_one_repair_changes_the_record_of_a_game(known: dict[str, Record
     assert len(changing) == len(set(changing))
 
 
+def test_what_an_adopted_container_replaces_is_removed_in_the_same_round() -> None:
+    replaced = container("c1", state="exited", operation_id="7")
+
+    assert found(recorded("running"), replaced, container("c2")) == [
+        ("reconcile_adopt", "c2"),
+        ("reconcile_dispose", "c1"),
+    ]
+
+
 @given(records, observations)
-def test_the_recorded_container_of_a_game_is_never_removed(
+def test_the_recorded_container_of_a_game_is_only_removed_when_another_takes_its_place(
     known: dict[str, Recorded], observed: list[Container]
 ) -> None:
-    removed = {(one.game_id, one.container_id) for one in planned(known, observed) if one.is_leftover}
+    findings = planned(known, observed)
+    adopted = {one.game_id for one in findings if one.op_kind == OpKind.RECONCILE_ADOPT}
+    removed = {(one.game_id, one.container_id) for one in findings if one.is_leftover}
 
-    assert not removed & {(game_id, record.container_id) for game_id, record in known.items()}
+    kept = {(game_id, record.container_id) for game_id, record in known.items() if game_id not in adopted}
+    assert not removed & kept
+    assert not removed & {(one.game_id, one.container_id) for one in findings if not one.is_leftover}
 
 
 @given(records, observations)
