@@ -1,5 +1,5 @@
 """The verbs on record: Operation is inbox, job and log in one row; OutboxEvent is what must still be published;
-IdempotencyKey is what callers may ask again.
+IdempotencyKey is what callers may ask again; Pulse is the last sign of life of each part of the service.
 """
 
 from typing import ClassVar
@@ -183,3 +183,19 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.stream} {self.entry_id}"
+
+
+class Pulse(models.Model):
+    """When a part of the service last did its work, by the clock of the database; see ``operations.pulses``.
+
+    ``who`` is the process, as host and pid; ``detail`` holds what the part has to say of itself, if anything.
+    """
+
+    name = models.CharField(primary_key=True, max_length=63)
+    who = models.TextField()
+    # Without an index, and with room on its page, each beat replaces the row in place and leaves nothing to clear up.
+    beat_at = models.DateTimeField(db_default=Now())
+    detail = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.who}"

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import structlog
 from django.conf import settings
 
+from operations import pulses
 from operations.events import epoch_ms
 from operations.intake import OperationRequest, accept_unless_busy
 from operations.models import Operation
+from operations.pulses import PulseName
 from operations.states import OPEN_STATES, OpKind, OpSource, OpState
 from runtimes.containers import connect
 from runtimes.containers.base import Container, ContainerState, ContainersUnavailableError
@@ -158,7 +160,10 @@ def reconcile_games(game_ids: Collection[str] | None) -> set[str]:
     looked at again. Raises ContainersUnavailableError when Docker cannot be asked.
     """
     findings, busy = survey(None if game_ids is None else set(game_ids))
-    return busy | {one.game_id for one in findings if not _ask_for(one)}
+    unheard = {one.game_id for one in findings if not _ask_for(one)}
+    if game_ids is None:
+        pulses.beat(PulseName.RELIST, findings=len(findings))
+    return busy | unheard
 
 
 def reconcile_all() -> int:
@@ -168,7 +173,9 @@ def reconcile_all() -> int:
     except ContainersUnavailableError as error:
         log.warning("reconcile_skipped", reason=error.message)
         return 0
-    return sum(_ask_for(one) for one in findings)
+    asked = sum(_ask_for(one) for one in findings)
+    pulses.beat(PulseName.RELIST, findings=len(findings))
+    return asked
 
 
 def _ask_for(finding: Finding) -> bool:

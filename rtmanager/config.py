@@ -111,6 +111,7 @@ class Config(BaseSettings):
     job_deadline: Duration = timedelta(hours=1)
     worker_concurrency: Annotated[int, _POSITIVE] = 16
     shutdown_timeout: Duration = timedelta(seconds=30)
+    stuck_after: Duration = timedelta(minutes=2)
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -118,7 +119,7 @@ class Config(BaseSettings):
 
     @field_validator(
         "start_settle", "inspect_interval", "probe_interval", "probe_timeout", "reconcile_interval",
-        "cleanup_interval", "job_deadline", "shutdown_timeout", "lobby_timeout",
+        "cleanup_interval", "job_deadline", "shutdown_timeout", "stuck_after", "lobby_timeout",
     )  # fmt: skip
     @classmethod
     def _not_negative(cls, value: timedelta) -> timedelta:

@@ -99,7 +99,7 @@ _BROKER_SOCKET = {
     "health_check_interval": 10,
     "global_keyprefix": f"rtm:{RTMANAGER.stack}:celery:",
 }
-CELERY_IMPORTS = ["tasks.lifecycle", "tasks.monitors", "tasks.leaving"]
+CELERY_IMPORTS = ["tasks.lifecycle", "tasks.monitors", "tasks.canary", "tasks.leaving", "tasks.watchdog"]
 CELERY_BROKER_URL = RTMANAGER.broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = _BROKER_SOCKET
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -117,10 +117,10 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 
 
-def _periodic(task: str, every: timedelta) -> dict[str, object]:
+def _periodic(task: str, every: timedelta, *, queue: str = "periodic") -> dict[str, object]:
     # Expires before the next one is due: periodic work is never piled up by a worker that was away.
     seconds = every.total_seconds()
-    return {"task": task, "schedule": seconds, "options": {"expires": seconds * 0.9}}
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds * 0.9, "queue": queue}}
 
 
 CELERY_BEAT_SCHEDULE = {
@@ -128,6 +128,8 @@ CELERY_BEAT_SCHEDULE = {
     "inspect-runtimes": _periodic("rtmanager.inspect_runtimes", RTMANAGER.inspect_interval),
     "clean-up-expired": _periodic("rtmanager.clean_up_expired", RTMANAGER.cleanup_interval),
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
+    # By the way of the real work, so that it tells whether that is open.
+    "canary": _periodic("rtmanager.canary", timedelta(seconds=15), queue="lifecycle"),
 }
 CELERY_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
 # At the first result, not at the start: a worker must come up while the database is still away.

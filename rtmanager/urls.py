@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from rtmanager.api.metrics import MetricsView
 from rtmanager.api.views import HealthzView, ReadyzView
 
 admin.site.site_header = admin.site.site_title = "Runtime Manager"
@@ -13,6 +14,7 @@ admin.site.index_title = "Games and what was done to them"
 urlpatterns = [
     path("healthz", HealthzView.as_view(), name="healthz"),
     path("readyz", ReadyzView.as_view(), name="readyz"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("api/v1/internal/", include("runtimes.api.urls")),
     path("api/v1/internal/", include("operations.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from django.db import connection
 
+from operations.pulses import SteadyPulse
+
 log = structlog.get_logger(__name__)
 
 # Longer than any pause between two queries of a healthy leader (its reads block for two seconds at most).
@@ -25,9 +27,14 @@ class Leadership:
         self.name = name
         self._key = zlib.crc32(name.encode()) & 0x7FFFFFFF
         self._held_by: Any = None
+        self._pulse = SteadyPulse(name)
 
     def hold(self) -> bool:
-        """Take or keep the leadership; one cheap query either way. False while another process has it."""
+        """Take or keep the leadership; one cheap query either way. False while another process has it.
+
+        To be called once a pass. Keeping it leaves a pulse: a pass that fails loses its connection and the leadership
+        with it, so who still has it has ended the pass before this one well. Standbys leave none.
+        """
         if self._is_ours():
             self._prove_alive()
             return True
@@ -56,5 +63,7 @@ class Leadership:
         return self._held_by is not None and self._held_by is connection.connection
 
     def _prove_alive(self) -> None:
+        if self._pulse.beat():
+            return
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

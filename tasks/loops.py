@@ -1,8 +1,11 @@
 """Endless work as small steps: what runs them keeps going through outages, says so once, and stops when asked."""
 
+import os
 import random
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Protocol
@@ -13,6 +16,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
 from runtimes.exceptions import RuntimeManagerError
+from tasks.patience import LOOKS, STUCK_EXIT_CODE, Patience
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +30,9 @@ class Loop(Protocol):
     name: str
 
     def step(self) -> float:
-        """Do one pass; returns how many seconds to pause before the next. Blocks for two seconds at most.
-        Any exception means: start over with fresh connections after a while.
+        """Do one pass; returns how many seconds to pause before the next. Waits for two seconds at most; one that
+        takes longer than STUCK_AFTER ends the process. Any exception means: start over with fresh connections after
+        a while.
         """
 
     def reset(self) -> None:
@@ -45,6 +50,27 @@ class Runner:
         self._stopping = stopping
         self._failures = 0
         self._said = False
+        self._passes = 0
+        self._pass_under_way: int | None = None
+        self._patience = Patience()
+        self._thread = threading.Thread(target=self.run, name=loop.name, daemon=True)
+
+    def start(self) -> None:
+        """Run in a thread of its own."""
+        self._thread.start()
+
+    def join(self, *, timeout_seconds: float) -> None:
+        """Wait for the end of a loop that was told to stop."""
+        self._thread.join(timeout_seconds)
+
+    def is_stuck(self) -> bool:
+        """Take one look at the pass under way; whether it has been the same one at too many looks in a row."""
+        return self._patience.is_over(self._pass_under_way)
+
+    def stack(self) -> str:
+        """Where its thread is at this moment."""
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the only way to see another thread
+        return "".join(traceback.format_stack(frame)) if frame is not None else "the thread has ended"
 
     def run(self) -> None:
         """Step until stopped."""
@@ -55,6 +81,14 @@ class Runner:
             connection.close()
 
     def _guarded_step(self) -> float:
+        self._passes += 1
+        self._pass_under_way = self._passes
+        try:
+            return self._step_or_pause()
+        finally:
+            self._pass_under_way = None
+
+    def _step_or_pause(self) -> float:
         try:
             pause = self.loop.step()
         except (DatabaseError, InterfaceError, RuntimeManagerError) as error:
@@ -90,7 +124,9 @@ class LoopCommand(BaseCommand):
         raise NotImplementedError  # the one method a command must give
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
-        """Run until told to stop; returns when every loop has ended or SHUTDOWN_TIMEOUT is over."""
+        """Run until told to stop; returns when every loop has ended or SHUTDOWN_TIMEOUT is over. Does not return
+        when a loop hangs: then the process ends with exit code 70.
+        """
         stopping = threading.Event()
 
         def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
@@ -98,13 +134,25 @@ class LoopCommand(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        threads = [
-            threading.Thread(target=Runner(loop, stopping).run, name=loop.name, daemon=True) for loop in self.loops()
-        ]
-        for thread in threads:
-            thread.start()
-        log.info("process_started", loops=[thread.name for thread in threads])
-        stopping.wait()
-        for thread in threads:
-            thread.join(timeout=settings.RTMANAGER.shutdown_timeout.total_seconds())
-        log.info("process_stopped", loops=[thread.name for thread in threads])
+        runners = [Runner(loop, stopping) for loop in self.loops()]
+        names = [runner.loop.name for runner in runners]
+        for runner in runners:
+            runner.start()
+        log.info("process_started", loops=names)
+        watch(runners, stopping)
+        for runner in runners:
+            runner.join(timeout_seconds=settings.RTMANAGER.shutdown_timeout.total_seconds())
+        log.info("process_stopped", loops=names)
+
+
+def watch(runners: Sequence[Runner], stopping: threading.Event) -> None:
+    """Return when told to stop. A loop that hangs ends the process: its connections go with it, and with them the
+    leadership, so that a standby works before the supervisor has started this one anew.
+    """
+    stuck_after = settings.RTMANAGER.stuck_after.total_seconds()
+    while not stopping.wait(stuck_after / LOOKS if stuck_after else None):
+        for runner in runners:
+            if runner.is_stuck():
+                log.critical("loop_stuck", loop=runner.loop.name, stack=runner.stack())
+                # Not sys.exit: a thread that hangs would hold the process up.
+                os._exit(STUCK_EXIT_CODE)

@@ -8,6 +8,7 @@ import structlog
 from django.conf import settings
 
 from operations.health import report_oom
+from operations.pulses import PulseName, SteadyPulse
 from runtimes.containers import connect
 from runtimes.containers.base import ContainerEvent, EventAction, EventFeed
 from runtimes.games import is_game_id
@@ -110,6 +111,7 @@ class Watcher:
         self._retries = Retries()
         self._starving: dict[str, tuple[ContainerEvent, float]] = {}
         self._last_heard = 0.0
+        self._pulse = SteadyPulse(PulseName.DOCKER_EVENT)
 
     def step(self) -> float:
         """See Loop."""
@@ -152,6 +154,7 @@ class Watcher:
         if not events:
             return
         self._last_heard = time.monotonic()
+        self._pulse.beat()
         fresh = [event for event in self._cursor.fresh(events) if is_game_id(event.game_id)]
         self._set_starving_aside(fresh)
         game_ids = {event.game_id for event in fresh if event.action != EventAction.OOM}

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 REQUEST_ID_HEADER = "X-Request-ID"
 _META_KEY = "HTTP_X_REQUEST_ID"
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_ROUTINE = ("/healthz", "/readyz", "/static/")
+_ROUTINE = ("/healthz", "/readyz", "/metrics", "/static/")
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 

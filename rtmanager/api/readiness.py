@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
+from typing import Generic, TypeVar
 
 import structlog
 from django.conf import settings
@@ -31,9 +33,6 @@ def check_database() -> None:
     except (DatabaseError, InterfaceError) as error:
         message = f"PostgreSQL does not answer ({_first_line(error)}); see RTMANAGER_DATABASE_URL"
         raise ServiceUnavailableError(message) from None
-    finally:
-        # The connection belongs to this thread, which is about to end.
-        connection.close()
 
 
 def check_redis() -> None:
@@ -61,37 +60,56 @@ def check_network() -> None:
         raise StartConfigInvalidError(message)
 
 
-class Check:
-    """One dependency's check, at most one at a time however often and by however many it is asked for.
+T = TypeVar("T")
 
-    It runs in a daemon thread of its own: a check that hangs delays neither the others nor the end of the process.
+
+class SharedLook(Generic[T]):
+    """One question to the world, at most one at a time however often and by however many it is asked.
+
+    It runs in a daemon thread of its own: one that hangs delays neither the others nor the end of the process.
     """
 
-    def __init__(self, name: str, look: Callable[[], None]) -> None:
+    def __init__(self, name: str, look: Callable[[], T]) -> None:
         self.name = name
         self._look = look
         self._lock = threading.Lock()
-        self._current: Future[str] | None = None
+        self._current: Future[T] | None = None
 
-    def begin(self) -> Future[str]:
-        """The reason why the dependency is not usable, empty when it is; shared with a look already under way."""
+    def begin(self) -> Future[T]:
+        """The answer to come; shared with a look already under way."""
         with self._lock:
             if self._current is None or self._current.done():
                 self._current = Future()
-                threading.Thread(target=self._run, args=[self._current], name=f"check-{self.name}", daemon=True).start()
+                threading.Thread(target=self._run, args=[self._current], name=f"look-{self.name}", daemon=True).start()
             return self._current
 
-    def _run(self, verdict: Future[str]) -> None:
+    def _run(self, answer: Future[T]) -> None:
         try:
-            self._look()
-        except RuntimeManagerError as error:
-            verdict.set_result(error.message or error.code)
-        except Exception:
-            # Whatever it is, an answer must come, and the other checks' verdicts still count.
-            log.exception("readiness_check_failed_unexpectedly", check=self.name)
-            verdict.set_result("the check itself failed; the log tells why")
-        else:
-            verdict.set_result("")
+            answer.set_result(self._look())
+        except Exception as error:  # noqa: BLE001 - whoever asked decides what it means
+            answer.set_exception(error)
+        finally:
+            # Django's connection belongs to this thread, which is about to end.
+            connection.close()
+
+
+class Check(SharedLook[str]):
+    """One dependency's check; its answer is why the dependency is not usable, empty when it is."""
+
+    def __init__(self, name: str, look: Callable[[], None]) -> None:
+        super().__init__(name, partial(_reason, name, look))
+
+
+def _reason(name: str, look: Callable[[], None]) -> str:
+    try:
+        look()
+    except RuntimeManagerError as error:
+        return error.message or str(error.code)
+    except Exception:
+        # Whatever it is, an answer must come, and the other checks' verdicts still count.
+        log.exception("readiness_check_failed_unexpectedly", check=name)
+        return "the check itself failed; the log tells why"
+    return ""
 
 
 class Readiness:

@@ -8,12 +8,20 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from rtmanager.api.readiness import code_of, readiness
+from rtmanager.api.observation import observe
+from rtmanager.api.readiness import code_of
 from runtimes.api.base import ContractView
 from runtimes.api.errors import envelope
 from runtimes.api.schema import ALWAYS, ErrorSerializer
 
 _CHECKS = {"database": "ok", "redis": "ok", "docker": "ok", "network": "ok"}
+_VITALS = dict.fromkeys(
+    [
+        "canary", "relist", "bridge", "sweeper", "relay", "watcher", "prober",
+        "operations", "leases", "outbox", "streams",
+    ],
+    "ok",
+)  # fmt: skip
 _NO_NETWORK = 'Docker network "galaxy-net" does not exist; create it with: docker network create galaxy-net'
 
 
@@ -25,13 +33,17 @@ class AliveSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema_serializer(
-    component_name="Ready", examples=[OpenApiExample("ready", value={"status": "ready", "checks": _CHECKS})]
+    component_name="Ready",
+    examples=[OpenApiExample("ready", value={"status": "ready", "checks": _CHECKS, "vitals": _VITALS})],
 )
 class ReadySerializer(serializers.Serializer[Any]):
-    """Every dependency answers."""
+    """Every dependency answers. ``vitals`` say whether the parts of the service do their work: ``ok``, ``starting``,
+    or what is wrong; they do not count for readiness.
+    """
 
     status = serializers.CharField(read_only=True)
     checks = serializers.DictField(child=serializers.CharField(), read_only=True)
+    vitals = serializers.DictField(child=serializers.CharField(), read_only=True)
 
 
 @extend_schema_serializer(
@@ -44,6 +56,7 @@ class ReadySerializer(serializers.Serializer[Any]):
                 **envelope("docker_unavailable", f"network: {_NO_NETWORK}"),
                 "status": "not_ready",
                 "checks": {**_CHECKS, "network": _NO_NETWORK},
+                "vitals": _VITALS,
             },
         )
     ],
@@ -90,11 +103,21 @@ class ReadyzView(PublicView):
         },
     )
     def get(self, _request: Request) -> Response:
-        """Looks at the database, Redis, Docker and the game network, with a reason for each that fails."""
-        reasons = readiness.reasons()
+        """Looks at the database, Redis, Docker and the game network, with a reason for each that fails.
+
+        Beside them it tells whether the parts of the service do their work. That does not change the answer's status:
+        a stuck relay is no reason to take the API out of service.
+        """
+        seen = observe()
+        reasons = seen.reasons
         checks = {name: reason or "ok" for name, reason in reasons.items()}
         failed = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
         if not failed:
-            return Response({"status": "ready", "checks": checks})
-        body = {**envelope(code_of(reasons), "; ".join(failed)), "status": "not_ready", "checks": checks}
+            return Response({"status": "ready", "checks": checks, "vitals": seen.verdicts})
+        body = {
+            **envelope(code_of(reasons), "; ".join(failed)),
+            "status": "not_ready",
+            "checks": checks,
+            "vitals": seen.verdicts,
+        }
         return Response(body, status=HTTPStatus.SERVICE_UNAVAILABLE)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from operations.vitals import Backlog
 from runtimes.exceptions import ServiceUnavailableError
 
 EntryId = tuple[int, int]
@@ -69,6 +70,9 @@ class JobStreams(Protocol):
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """Take entries off the pending list. Idempotent."""
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """What waits, per stream; changes nothing. Ages are by the clock of the server; 0 when nothing waits."""
 
 
 class EventStreams(Protocol):

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from operations.vitals import Backlog
 from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError, parse_entry_id
 
 
@@ -81,14 +82,16 @@ class FakeJobStreams:
         with self.server.call():
             return [entry for name in self.names for entry in self._deliver(name, count=count)]
 
-    def _deliver(self, name: str, *, count: int) -> list[StreamEntry]:
+    def _waiting(self, name: str) -> list[StreamEntry]:
         after = parse_entry_id(self.server.delivered[name])
-        waiting = [
+        return [
             StreamEntry(name, entry_id, fields)
             for entry_id, fields in self.server.streams[name].items()
             if parse_entry_id(entry_id) > after
         ]
-        fresh = waiting[:count]
+
+    def _deliver(self, name: str, *, count: int) -> list[StreamEntry]:
+        fresh = self._waiting(name)[:count]
         for entry in fresh:
             self.server.delivered[name] = entry.entry_id
             self.server.pending[name][entry.entry_id] = None
@@ -99,6 +102,11 @@ class FakeJobStreams:
         with self.server.call():
             for entry in entries:
                 self.server.pending[entry.stream].pop(entry.entry_id, None)
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """See JobStreams. The ids of this server count entries, not milliseconds: nothing ever grows old here."""
+        with self.server.call():
+            return {name: Backlog(len(self._waiting(name)), len(self.server.pending[name]), 0.0) for name in self.names}
 
 
 class FakeEventStreams:

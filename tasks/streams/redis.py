@@ -11,7 +11,8 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tasks.streams.base import Publication, StreamEntry, StreamRefusedError, StreamsUnavailableError
+from operations.vitals import Backlog
+from tasks.streams.base import Publication, StreamEntry, StreamRefusedError, StreamsUnavailableError, parse_entry_id
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +21,7 @@ GROUP = "rtmanager"
 CONSUMER = "bridge"
 _FOREIGN_IDLE_MS = 60_000
 _PAGE = 200
+_COUNTED_AT_MOST = 1000
 # Far longer than any outage after which an event would still be published again.
 _MARKER_TTL_SECONDS = 7 * 24 * 3600
 _REPLY_TTL_SECONDS = 60
@@ -143,6 +145,45 @@ class RedisJobStreams:
                 if ids:
                     pipeline.xack(name, GROUP, *ids)
             pipeline.execute()
+
+    def backlogs(self) -> dict[str, Backlog]:
+        """See JobStreams."""
+        with _unavailable(f"looking at {' and '.join(self.names)}"):
+            seconds, microseconds = self._client.time()
+            return {name: self._backlog(name, now_ms=seconds * 1000 + microseconds // 1000) for name in self.names}
+
+    def _backlog(self, name: str, *, now_ms: int) -> Backlog:
+        group = self._group(name)
+        delivered = _text(group["last-delivered-id"])
+        lag = self._lag(name, group, delivered=delivered)
+        waiting = [self._client.xpending(name, GROUP)["min"]] if group["pending"] else []
+        if lag:
+            waiting += self._undelivered(name, after=delivered, count=1)
+        # None where somebody has acknowledged everything meanwhile.
+        oldest_ms = min((parse_entry_id(_text(entry_id))[0] for entry_id in waiting if entry_id), default=now_ms)
+        return Backlog(lag, group["pending"], max(0, now_ms - oldest_ms) / 1000)
+
+    def _group(self, name: str) -> Mapping[str, Any]:
+        """What the server says of our group; where it knows none, a bridge would begin with the oldest entry."""
+        try:
+            groups = self._client.xinfo_groups(name)
+        except redis.ResponseError as error:
+            if "no such key" not in str(error):
+                raise
+            groups = []
+        named = (group for group in groups if _text(group["name"]) == GROUP)
+        return next(named, {"pending": 0, "last-delivered-id": b"0-0"})
+
+    def _lag(self, name: str, group: Mapping[str, Any], *, delivered: str) -> int:
+        # Told from Redis 7 on, and even there not when entries were deleted in between.
+        told = group.get("lag")
+        if told is not None:
+            return int(told)
+        return len(self._undelivered(name, after=delivered, count=_COUNTED_AT_MOST))
+
+    def _undelivered(self, name: str, *, after: str, count: int) -> list[bytes]:
+        answer: Any = self._client.xrange(name, min=f"({after}", count=count)
+        return [entry_id for entry_id, _fields in answer]
 
 
 def _entries(answer: Any) -> list[StreamEntry]:

@@ -372,6 +372,50 @@ def test_jobs_whose_delivery_got_lost_on_the_way_are_pending(site: Site) -> None
     assert ids(jobs.pending()) == [produced]
 
 
+# What waits
+
+
+def waits(site: Site) -> dict[str, tuple[int, int]]:
+    """Per stream the entries never read and those not acknowledged."""
+    return {name: (one.lag, one.pending) for name, one in site.jobs().backlogs().items()}
+
+
+def test_where_nobody_has_read_yet_every_entry_waits(site: Site) -> None:
+    site.produce_many(START, count=3)
+
+    assert waits(site) == {START: (3, 0), STOP: (0, 0)}
+
+
+def test_what_was_read_waits_until_it_is_acknowledged(site: Site) -> None:
+    jobs = ready(site.jobs())
+    site.produce_many(START, count=5)
+    site.produce_many(STOP, count=1)
+    read = jobs.read_new(count=2, block_ms=0)
+    seen = waits(site)
+
+    jobs.acknowledge(read)
+
+    assert seen == {START: (3, 2), STOP: (0, 1)}
+    assert waits(site) == {START: (3, 0), STOP: (0, 0)}
+
+
+def test_entries_deleted_before_they_were_read_do_not_wait(site: Site) -> None:
+    jobs = ready(site.jobs())
+    _read, deleted, *_left = site.produce_many(START, count=5)
+    jobs.acknowledge(jobs.read_new(count=1, block_ms=0))
+
+    site.delete(START, deleted)
+
+    assert waits(site)[START] == (3, 0)
+
+
+def test_looking_at_what_waits_takes_nothing_and_makes_nothing(site: Site) -> None:
+    produced = site.produce(START, game_id="a")
+    waits(site)
+
+    assert ids(ready(site.jobs()).read_new(count=10, block_ms=0)) == [produced]
+
+
 # Publishing events
 
 
@@ -576,6 +620,7 @@ def test_a_key_of_another_type_is_refused_by_name_until_it_is_gone(real_site: Re
         jobs.pending,
         lambda: jobs.read_new(count=1, block_ms=0),
         lambda: jobs.acknowledge([StreamEntry(START, "1-1", {})]),
+        jobs.backlogs,
     ):
         with pytest.raises(StreamsUnavailableError, match=rf"Redis refuses .*{START}.*WRONGTYPE"):
             call()
@@ -610,3 +655,18 @@ def test_a_batch_refused_in_part_ends_with_each_event_once_and_in_order(real_sit
 
     for stream in (RESULTS, HEALTH):
         assert [fields["game_id"] for fields in real_site.entries(stream).values()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["never read", "not acknowledged"])
+def test_the_age_of_the_oldest_job_that_waits_is_that_of_its_entry(real_site: RedisSite, *, is_read: bool) -> None:
+    jobs = ready(real_site.jobs())
+    seconds, _microseconds = real_site.client.time()
+    real_site.client.xadd(START, {"game_id": "old"}, id=f"{(seconds - 90) * 1000}-0")
+    real_site.produce(START, game_id="new")
+    if is_read:
+        jobs.read_new(count=10, block_ms=0)
+
+    ages = {name: one.oldest_age_seconds for name, one in jobs.backlogs().items()}
+
+    assert 89 <= ages[START] < 120
+    assert ages[STOP] == 0

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from runtimes.exceptions import ServiceUnavailableError
 from tasks.loops import Runner
+from tasks.patience import LOOKS
 
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -160,3 +161,52 @@ class PausedEvent(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         self.pausing.set()
         return super().wait(timeout)
+
+
+class Hanging(Script):
+    """A loop whose pass does not end before the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.let_go = threading.Event(), threading.Event()
+
+    def step(self) -> float:
+        self.entered.set()
+        self.let_go.wait(60)
+        return 3600.0
+
+
+@pytest.fixture
+def hanging() -> Iterator[tuple[Runner, Hanging]]:
+    loop, stopping = Hanging(), threading.Event()
+    runner = Runner(loop, stopping)
+    runner.start()
+    assert loop.entered.wait(5)
+    yield runner, loop
+    loop.let_go.set()
+    stopping.set()
+    runner.join(timeout_seconds=5)
+
+
+def test_a_pass_that_does_not_end_is_stuck_after_enough_looks(hanging: tuple[Runner, Hanging]) -> None:
+    runner, _loop = hanging
+
+    assert [runner.is_stuck() for _look in range(LOOKS + 1)] == [False] * LOOKS + [True]
+
+
+def test_the_stack_tells_where_it_hangs(hanging: tuple[Runner, Hanging]) -> None:
+    runner, _loop = hanging
+
+    assert "in step\n    self.let_go.wait(60)" in runner.stack()
+
+
+def test_a_loop_that_pauses_between_two_passes_is_not_stuck() -> None:
+    stopping = PausedEvent()
+    runner = Runner(Script(3600.0), stopping)
+    runner.start()
+    assert stopping.pausing.wait(timeout=5)
+
+    assert not any(runner.is_stuck() for _look in range(LOOKS * 3))
+
+    stopping.set()
+    runner.join(timeout_seconds=5)
