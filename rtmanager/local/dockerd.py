@@ -1,7 +1,6 @@
 """Which container engine to use: the one that answers, else a private one that ends with us."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,8 +12,10 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from rtmanager.local.bridges import ensure_bridge, remove_bridge
-from rtmanager.local.commands import apt_install, can_install, is_root, run, tail, wait_until
+from rtmanager.local.commands import apt_install, can_install, is_root, tail, wait_until
+from rtmanager.local.containerd import Containerd
 from rtmanager.local.errors import LocalError
+from rtmanager.local.leftovers import unmount_below
 from rtmanager.local.packet_filter import accept_bridged, take_back
 from rtmanager.local.places import Place
 from rtmanager.local.supervision import Program
@@ -24,6 +25,8 @@ _PING_SECONDS = 3
 _START_SECONDS = 90.0
 _STOP_SECONDS = 30
 _POLICY = Path("/usr/sbin/policy-rc.d")
+# After a hard end the number in the file may be another process's by now, and dockerd would refuse to start.
+_START = 'rm -f "$1"; exec dockerd --config-file "$2"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,12 @@ class PrivateEngine:
 
     An engine that starts throws away the filter rules of the one before it; without them containers still reach
     each other, and the machine reaches them, which is all that games and tests need.
+
+    With a ``containerd`` beside it, it may be killed: it comes back to the games that it left running.
     """
 
     place: Place
+    containerd: Containerd | None = None
 
     @property
     def title(self) -> str:
@@ -62,7 +68,7 @@ class PrivateEngine:
         file.write_text(json.dumps(self.configuration(), indent=2))
         return Program(
             name="dockerd",
-            command=(shutil.which("dockerd") or "dockerd", "--config-file", str(file)),
+            command=("/bin/sh", "-c", _START, "dockerd", str(self._pid_file), str(file)),
             group="servers",
             stop_wait_seconds=_STOP_SECONDS,
         )
@@ -73,7 +79,9 @@ class PrivateEngine:
         No ``default-address-pools``: a daemon that has them deletes docker0 when it starts, and that may well be
         the bridge of another engine on this machine.
         """
+        beside = {"containerd": str(self.containerd.socket), "live-restore": True} if self.containerd else {}
         return {
+            **beside,
             "hosts": [self.host],
             "group": "root",
             "data-root": str(self._data),
@@ -111,7 +119,13 @@ class PrivateEngine:
         if is_root():
             take_back(self._bridge, interfaces=self._filtered, log=self._filter_log)
         self._remove_traces()
-        _unmount_below(self._data)
+        unmount_below(self._data)
+
+    def forget(self) -> None:
+        """Delete images and containers. The daemon must be down."""
+        self.tidy(self.bridges())
+        if self._data.exists():
+            shutil.rmtree(self._data)
 
     @property
     def _bridge(self) -> str:
@@ -139,9 +153,7 @@ class PrivateEngine:
         return self.place.sockets / "docker.pid"
 
     def _remove_traces(self) -> None:
-        # After a hard end the number in the file may be another process's by now, and dockerd would refuse to start.
-        self._pid_file.unlink(missing_ok=True)
-        _unmount_below(self._exec)
+        unmount_below(self._exec)
         if self._exec.exists():
             shutil.rmtree(self._exec)
 
@@ -177,10 +189,10 @@ def reachable_host(environment: Mapping[str, str]) -> str | None:
     return DEFAULT_HOST if answers(DEFAULT_HOST) else None
 
 
-def private_engine(place: Place) -> PrivateEngine:
+def private_engine(place: Place, *, containerd: Containerd | None = None) -> PrivateEngine:
     """The engine of our own. Raises LocalError when this user on this machine cannot have one."""
     if is_root() and (shutil.which("dockerd") or can_install()):
-        return PrivateEngine(place)
+        return PrivateEngine(place, containerd)
     if is_root():
         message = "no Docker engine answers and none can be installed here; set RTMANAGER_DOCKER_HOST to one"
     else:
@@ -203,10 +215,3 @@ def _install(log: Path) -> None:
     finally:
         if forbid:
             _POLICY.unlink()
-
-
-def _unmount_below(directory: Path) -> None:
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    inside = [mount for mount in mounts if Path(mount).is_relative_to(directory)]
-    for mount in sorted(inside, key=len, reverse=True):
-        run(["umount", "--lazy", mount], log=Path(os.devnull))

@@ -11,6 +11,7 @@ from requests.exceptions import RequestException
 from rtmanager.local import networks
 from rtmanager.local.commands import wait_until
 from rtmanager.local.console import Console
+from rtmanager.local.containerd import Containerd
 from rtmanager.local.dockerd import PrivateEngine, client
 from rtmanager.local.errors import LocalError
 from rtmanager.local.leftovers import end_leftovers, leftovers
@@ -38,6 +39,7 @@ def clean(console: Console) -> None:
                 _clear_outside_engine(place)
                 engine = PrivateEngine(place)
                 engine.tidy(engine.bridges())
+                Containerd(place).tidy()
                 place.remove()
     if RUN_ROOT.exists():
         shutil.rmtree(RUN_ROOT)

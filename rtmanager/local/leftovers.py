@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from rtmanager.local.commands import wait_until
+from rtmanager.local.commands import run, wait_until
 from rtmanager.local.errors import LocalError
 from rtmanager.local.places import Place
 
@@ -49,6 +49,9 @@ def end_leftovers(place: Place, *, patience_seconds: float = 60.0, grace_seconds
         (signal.SIGTERM, family, grace_seconds),
         (signal.SIGKILL, family, grace_seconds),
     ):
+        if not targets:
+            # Only shims are left, and no engine that would end them.
+            continue
         _signal(targets, number)
         # A child whose parent is gone belongs to nobody's family any more, so the first look still counts.
         wait_until(lambda: not alive(family) and not leftovers(place), timeout_seconds=timeout_seconds)
@@ -69,6 +72,19 @@ def _signal(targets: Collection[Process], number: signal.Signals) -> None:
 def alive(processes: Collection[Process]) -> set[Process]:
     """Those that still run, and are not others that took over their numbers."""
     return {one for one in processes if (now := _look(_PROC / str(one.pid))) and now.born == one.born}
+
+
+def unmount_below(directory: Path) -> None:
+    """Undo the mounts that ended daemons left below a directory. Idempotent."""
+    mounts = [line.split()[1] for line in (_PROC / "self/mounts").read_text().splitlines()]
+    inside = [mount for mount in mounts if Path(mount).is_relative_to(directory)]
+    for mount in sorted(inside, key=len, reverse=True):
+        run(["umount", "--lazy", mount], log=Path(os.devnull))
+
+
+def shims(place: Place) -> list[str]:
+    """The command lines of those that stand beside a container's processes."""
+    return [_command_line(one.pid) for one in leftovers(place) if _is_shim(one)]
 
 
 def _is_shim(process: Process) -> bool:

@@ -19,7 +19,7 @@ from rtmanager.local.errors import LocalError
 CLONE = Path(__file__).resolve().parents[2]
 RUN_ROOT = CLONE / ".run"
 CACHE = RUN_ROOT / "cache"
-KINDS = ("run", "demo", "test")
+KINDS = ("run", "demo", "test", "chaos", "chaos-test")
 # A socket's path must fit into 108 bytes; a clone may lie arbitrarily deep.
 _SOCKETS_ROOT = Path("/tmp")  # noqa: S108 (the directory below it is checked to be ours alone)
 _OUTSIDE_ROOT = Path("/var/lib")
@@ -100,7 +100,7 @@ class Place:
 
 
 def place_of(kind: str) -> Place:
-    """The place of ``run``, ``demo`` or ``test`` in this clone, for this user."""
+    """The place of one of ``KINDS`` in this clone, for this user."""
     digest = hashlib.sha256(f"{CLONE}\0{kind}\0{os.geteuid()}".encode()).hexdigest()
     return Place(kind=kind, home=RUN_ROOT / kind, identity=digest[:8])
 

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 import httpx
 import psycopg2
 
-from rtmanager.config import BadSettingsError, Config, load_config
+from rtmanager.config import PREFIX, BadSettingsError, Config, load_config
 from rtmanager.databases import django_database
 from rtmanager.local import environment, networks
 from rtmanager.local.addresses import PortClaim, base_url
 from rtmanager.local.commands import run, tail, wait_until
 from rtmanager.local.console import Console
+from rtmanager.local.containerd import Containerd
 from rtmanager.local.dockerd import PrivateEngine, client, private_engine, reachable_host
 from rtmanager.local.errors import LocalError
 from rtmanager.local.images import SAMPLE_TAGS, build_engine
@@ -23,6 +24,7 @@ from rtmanager.local.leftovers import end_leftovers
 from rtmanager.local.places import CLONE, Place, PlaceLock
 from rtmanager.local.postgres import Postgres
 from rtmanager.local.programs import service_programs
+from rtmanager.local.shapes import USUAL, Shape
 from rtmanager.local.supervision import Program, Supervisor
 from rtmanager.local.valkey import Valkey
 
@@ -53,12 +55,14 @@ class Stack:
     config: Config
     docker_host: str
 
-    def __init__(self, place: Place, console: Console) -> None:
+    def __init__(self, place: Place, console: Console, *, shape: Shape = USUAL) -> None:
         self.place = place
         self._console = console
-        self._given = dict(os.environ)
+        self._shape = shape
+        self._given = {**os.environ, **{f"{PREFIX}{name}": value for name, value in shape.settings.items()}}
         self._postgres = None if environment.names_a_database(self._given) else Postgres(place)
         self._valkey = None if environment.names_a_redis(self._given) else Valkey(place)
+        self._containerd = Containerd(place) if shape.own_engine else None
         self._engine: PrivateEngine | None = None
         self._claim: PortClaim | None = None
         self._supervisor: Supervisor | None = None
@@ -76,9 +80,11 @@ class Stack:
     def forget(self) -> None:
         """Start from nothing: what embedded servers and games remember of earlier runs is deleted."""
         end_leftovers(self.place)
-        for server in (self._postgres, self._valkey):
+        for server in (self._postgres, self._valkey, self._containerd):
             if server is not None:
                 server.forget()
+        if self._shape.own_engine:
+            private_engine(self.place).forget()
 
     def up(self) -> None:
         """Bring up servers, then the service. Raises LocalError saying which step failed and why."""
@@ -87,7 +93,7 @@ class Stack:
         servers = self._servers()
         programs = [self._prepare(server) for server in servers]
         self._settle_environment()
-        self._start(servers, [*programs, *service_programs(self.config)])
+        self._start(servers, [*programs, *service_programs(self.config, copies=self._shape.copies)])
         self._prepare_engine()
         self._prepare_database()
         with self._console.step(f"service answers at {self.url}/readyz"):
@@ -102,6 +108,8 @@ class Stack:
         end_leftovers(self.place)
         if self._engine:
             self._engine.tidy(bridges)
+        if self._containerd:
+            self._containerd.tidy()
         if self._claim is not None:
             self._claim.release()
 
@@ -127,10 +135,10 @@ class Stack:
 
     def _find_engine(self) -> None:
         with self._console.step("Docker engine") as step:
-            host = reachable_host(self._given)
+            host = None if self._shape.own_engine else reachable_host(self._given)
             if host is None:
-                self._engine = private_engine(self.place)
-                step.outcome = "none answers, a private one will be started"
+                self._engine = private_engine(self.place, containerd=self._containerd)
+                step.outcome = "a private one will be started"
             self.docker_host = host or private_engine(self.place).host
             step.outcome = f"uses {host}" if host else step.outcome
 
@@ -139,7 +147,8 @@ class Stack:
             return server.prepare()
 
     def _servers(self) -> list[Server]:
-        return [server for server in (self._engine, self._postgres, self._valkey) if server is not None]
+        known = (self._containerd, self._engine, self._postgres, self._valkey)
+        return [server for server in known if server is not None]
 
     def _settle_environment(self) -> None:
         if not environment.names_an_address(self._given):
@@ -230,14 +239,14 @@ def _connect(database_url: str) -> "psycopg2.extensions.connection":
 
 
 @contextmanager
-def running(place: Place, console: Console, *, fresh: bool = False) -> Iterator[Stack]:
+def running(place: Place, console: Console, *, fresh: bool = False, shape: Shape = USUAL) -> Iterator[Stack]:
     """A stack that is up inside the block and completely down after it, whatever happens in between.
 
     ``fresh`` forgets what its embedded servers know, and removes its games and network at the end.
     """
     lock = PlaceLock(place)
     lock.acquire()
-    stack = Stack(place, console)
+    stack = Stack(place, console, shape=shape)
     try:
         if fresh:
             stack.forget()

@@ -24,8 +24,8 @@ _START_RETRIES = 1000
 _STAYS_UP_SECONDS = 2
 _LOG_BYTES = "5MB"
 
-Group = Literal["servers", "service"]
-_PRIORITY: Mapping[Group, int] = {"servers": 10, "service": 100}
+Group = Literal["base", "servers", "service"]
+_PRIORITY: Mapping[Group, int] = {"base": 5, "servers": 10, "service": 100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _program_section(program: Program, place: Place, *, directory: Path) -> str:
         "command": shlex.join(program.command),
         # A server's unprivileged user may not be able to enter the clone.
         "directory": directory if program.group == "service" else "/",
-        "autostart": str(program.group == "servers").lower(),
+        "autostart": str(program.group != "service").lower(),
         "autorestart": "true",
         "startsecs": _STAYS_UP_SECONDS,
         "startretries": _START_RETRIES,

@@ -9,6 +9,7 @@ import pytest
 from rtmanager.local import dockerd
 from rtmanager.local.bridges import free_subnet
 from rtmanager.local.busybox import is_static
+from rtmanager.local.containerd import Containerd
 from rtmanager.local.dockerd import PrivateEngine, private_engine, reachable_host
 from rtmanager.local.errors import LocalError
 from rtmanager.local.images import dockerfile
@@ -45,6 +46,15 @@ def test_a_private_engine_leaves_other_engines_bridges_and_rules_alone() -> None
     assert written["bridge"] == "rtm-0123abcd"
     assert written["iptables"] is False
     assert "default-address-pools" not in written
+
+
+def test_an_engine_that_may_be_killed_stands_on_a_containerd_of_its_own() -> None:
+    containerd = Containerd(PLACE)
+
+    written = PrivateEngine(PLACE, containerd).configuration()
+
+    assert written["containerd"] == str(containerd.socket)
+    assert written["live-restore"] is True
 
 
 def test_a_bridge_gets_a_subnet_that_no_route_covers() -> None:

@@ -52,6 +52,21 @@ def test_every_process_of_the_service_has_longer_than_its_shutdown_time_out(plac
     assert min(waits) > config.shutdown_timeout.total_seconds()
 
 
+def test_several_processes_of_a_kind_have_names_of_their_own(place: Place) -> None:
+    found = parsed(place, *service_programs(Config(), copies={"worker": 2}))
+
+    assert found["group:service"]["programs"] == "web,bridge_jobs,relay_events,watch_runtimes,worker,worker-2,beat"
+    assert "worker2@" in found["program:worker-2"]["command"]
+
+
+def test_what_servers_stand_on_starts_first_and_stops_last(place: Place) -> None:
+    containerd = Program(name="containerd", command=("containerd",), group="base")
+    found = parsed(place, containerd, DATABASE)
+
+    assert found["program:containerd"]["autostart"] == "true"
+    assert int(found["group:base"]["priority"]) < int(found["group:servers"]["priority"])
+
+
 def test_a_command_with_spaces_and_percent_signs_survives_the_supervisors_rules(place: Place) -> None:
     program = Program(name="odd", command=("run", "two words", "100%", "worker1@%h"), group="service")
 
