@@ -4,10 +4,13 @@ PY := .venv/bin/python
 LOCAL := $(PY) -m rtmanager.local
 # Extra words for pytest: make test ARGS="tests/integration -k relay"
 ARGS ?=
+# What make chaos is told; what is not given is the run's own default.
+CHAOS := $(if $(JOBS),--jobs $(JOBS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SERVER_KILLS),--server-kills $(SERVER_KILLS)) \
+	$(if $(PAUSES),--pauses $(PAUSES)) $(if $(MEDDLINGS),--meddlings $(MEDDLINGS)) $(if $(SEED),--seed $(SEED))
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop clean test check lock openapi venv
+.PHONY: help demo run stop clean test chaos check lock openapi venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +29,9 @@ clean: ## Stop, then delete data, logs and private Docker engines (.run)
 
 test: venv ## Run every test on real PostgreSQL, Redis and Docker (ARGS="..." goes to pytest)
 	@$(LOCAL) test $(ARGS)
+
+chaos: venv ## Kill everything while jobs run, count what got lost (JOBS= KILLS= SERVER_KILLS= MEDDLINGS= SEED=)
+	@$(PY) -m tests.chaos.storm $(CHAOS)
 
 check: venv ## Lint, types, import rules, Django checks and the unit tests; needs no server
 	$(PY) -m ruff check

@@ -1,0 +1,56 @@
+"""A bounded storm in every run of the tests; ``make chaos`` makes the long ones."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtmanager.local.places import CLONE
+
+_SCALE = ("--jobs", "120", "--kills", "20", "--server-kills", "4", "--pauses", "2", "--meddlings", "4", "--seed", "7")
+_LONGEST_SECONDS = 240
+_STOP_SECONDS = 120
+
+
+@pytest.mark.timeout(_LONGEST_SECONDS + _STOP_SECONDS + 20)
+def test_nothing_is_lost_or_doubled_while_everything_is_killed(tmp_path: Path) -> None:
+    _need_an_engine_of_our_own()
+
+    report = _run_storm(tmp_path)
+
+    assert report["hurts"] == {name: [] for name in report["hurts"]}, report["hurts"]
+    assert report["figures"]["jobs"] == report["figures"]["results"] == 120
+    assert sum(report["figures"]["process kills"].values()) == 20
+    assert sum(report["figures"]["server kills"].values()) == 4
+
+
+def _need_an_engine_of_our_own() -> None:
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        reason = "the storm kills its Docker engine, so it starts one of its own: that needs root and dockerd"
+        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse(reason)
+
+
+def _run_storm(folder: Path) -> dict[str, Any]:
+    """In a process of its own: it wants the environment, the signals and the place for itself."""
+    report, log = folder / "report.json", folder / "storm.log"
+    command = [sys.executable, "-m", "tests.chaos.storm", "--place", "chaos-test", "--report", str(report), *_SCALE]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=CLONE, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            process.wait(timeout=_LONGEST_SECONDS)
+        finally:
+            # Whatever cuts this short, the storm must end all that it has started.
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=_STOP_SECONDS)
+            print(log.read_text())  # noqa: T201 - pytest shows it when the test fails
+    assert report.exists(), "the storm could not be carried through; its output is above"
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
