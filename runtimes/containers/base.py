@@ -5,12 +5,14 @@ Whatever an adapter cannot see is *unknown* and raises ContainersUnavailableErro
 by an engine that answered.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
+from runtimes.containers.telemetry import ContainerStats, LogFeed, LogLine
 from runtimes.exceptions import ErrorCode, RuntimeManagerError
 from runtimes.specs import (
     LABEL_FENCE,
@@ -119,10 +121,22 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A local image: its content id (``sha256:…``) and labels."""
+    """A local image: its content id (``sha256:…``), labels, and the digest its registry knows it by, if any."""
 
     id: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerDetails:
+    """A container with all that is known of it: ``limits`` and hardening in force, as JSON with stable names, and
+    ``raw``, the engine's own words. Both may hold what an image or a person put there, secrets included.
+    """
+
+    container: Container
+    limits: Mapping[str, Any]
+    raw: Mapping[str, Any]
 
 
 class EventAction(StrEnum):
@@ -179,6 +193,27 @@ class Containers(Protocol):
         """All containers, dead or alive, with our owner label and this stack. One call, no inspects:
         ``exit_code``, ``oom_killed``, ``restart_count`` and the times are not filled in.
         """
+
+    def details(self, container_id: str) -> ContainerDetails:
+        """Everything about one container, by one call. NoSuchContainerError when it is gone."""
+
+    def logs(self, container_id: str, *, tail: int, since: datetime | None = None) -> Sequence[LogLine]:
+        """The last ``tail`` lines, oldest first, of those from ``since`` on; also of a container that has ended.
+        NoSuchContainerError when it is gone, LogNotKeptError when its log cannot be read back.
+        """
+
+    def follow_logs(self, container_id: str, *, since: datetime | None = None, tail: int = 0) -> LogFeed:
+        """Subscribe to what is written from now on; the last ``tail`` lines from ``since`` on come first, no gap.
+        Raises as ``logs``. The feed of a container that does not run ends at once.
+        """
+
+    def stats(self, container_id: str) -> ContainerStats:
+        """What it uses; takes a second, over which the CPU is measured. NoSuchContainerError when it is gone,
+        NotRunningError when it does not run.
+        """
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """Inside the block all calls together take no longer than this; what is late is ContainersUnavailableError."""
 
     def events(self, stack: str, *, since_ns: int) -> EventFeed:
         """Subscribe to the events of all containers of ours in this stack. What happened from ``since_ns`` on comes

@@ -1,33 +1,52 @@
 """The container port on a real Docker engine, 20.10 (API 1.41) or newer."""
 
+import json
+import math
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 
-import docker
 import requests
 import structlog
 import urllib3
 from django.conf import settings
-from docker.errors import APIError, DockerException, NotFound, StreamParseError
+from docker.errors import APIError, DockerException, NotFound
 
 from runtimes.containers.base import (
     Container,
+    ContainerDetails,
     ContainerEvent,
     ContainerStartFailedError,
     ContainersUnavailableError,
     Image,
     ImagePullFailedError,
     NameTakenError,
-    NoSuchContainerError,
 )
+from runtimes.containers.docker_client import (
+    CONFLICT,
+    NO_ANSWER,
+    BoundedClient,
+    gone,
+    of_container,
+    root_cause,
+    unavailable,
+    words_of,
+)
+from runtimes.containers.docker_feeds import EventSource, LogSource
 from runtimes.containers.feeds import ThreadedFeed
+from runtimes.containers.logs import read_log
 from runtimes.containers.payloads import (
     container_from_inspect,
     container_from_list,
     create_request,
-    event_from_json,
+    details_from_inspect,
+    image_from_inspect,
+    log_query,
+    stats_from_json,
 )
+from runtimes.containers.telemetry import ContainerStats, LogEndedError, LogLine, NotRunningError
 from runtimes.images import qualify_image_ref, split_image_ref
 from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER, ContainerSpec
 
@@ -36,32 +55,16 @@ log = structlog.get_logger(__name__)
 MINIMUM_API = (1, 41)
 MAX_CALL_SECONDS = 10.0
 PULL_SILENCE_SECONDS = 120.0
-# Ends a subscription that nobody closed and whose engine has gone without a word.
-EVENT_SILENCE_SECONDS = 120.0
+LOG_LINES_UNREAD = 1000
 PREDEFINED_NETWORKS = frozenset({"bridge", "host", "none", "ingress"})
 
-_CONFLICT = 409
 # "Ask again", "too many requests", and what a proxy says for an engine that is away.
-_UNDECIDED_STATUSES = frozenset({408, _CONFLICT, 429, 502, 503, 504})
+_UNDECIDED_STATUSES = frozenset({408, CONFLICT, 429, 502, 503, 504})
 # An engine that is shutting down, or lost its containerd, answers 500 as it does for a bad command.
 _UNDECIDED_WORDS = (
     "code = unavailable", "context canceled", "context deadline exceeded", "transport is closing",
     "ttrpc: closed", "containerd.sock",
 )  # fmt: skip
-# The last two: an answer of another shape than the API's tells nothing either.
-_NO_ANSWER = (
-    requests.RequestException, urllib3.exceptions.HTTPError, DockerException, StreamParseError, OSError,
-    KeyError, ValueError,
-)  # fmt: skip
-
-
-class _BoundedClient(docker.APIClient):
-    """The SDK asks for pulls without any time-out; here each wait for an answer, or for its next part, has one."""
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = self.timeout
-        return super().send(request, **kwargs)
 
 
 class DockerContainers:
@@ -73,7 +76,8 @@ class DockerContainers:
     def __init__(self, docker_host: str, *, call_seconds: float = MAX_CALL_SECONDS) -> None:
         self._docker_host = docker_host
         self.call_seconds = call_seconds
-        self._clients: dict[float, docker.APIClient] = {}
+        self._deadline = math.inf
+        self._clients: dict[float, BoundedClient] = {}
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -111,13 +115,56 @@ class DockerContainers:
         with self._asking(f"list the containers of stack {stack}") as client:
             return [container_from_list(raw) for raw in client.containers(all=True, filters=_owned(stack))]
 
-    def events(self, stack: str, *, since_ns: int) -> ThreadedFeed:
+    def details(self, container_id: str) -> ContainerDetails:
+        """Everything about one container, by one call."""
+        with self._asking(f"inspect container {container_id}") as client, of_container(container_id):
+            return details_from_inspect(client.inspect_container(container_id))
+
+    def logs(self, container_id: str, *, tail: int, since: datetime | None = None) -> list[LogLine]:
+        """The last lines, bounded in number by the engine and in size here."""
+        query = log_query(tail=tail, since=since)
+        with self._asking(f"tell the log of container {container_id}") as client, of_container(container_id):
+            return read_log(client.fetch(f"/containers/{container_id}/logs", query), tail=tail)
+
+    def follow_logs(
+        self, container_id: str, *, since: datetime | None = None, tail: int = 0
+    ) -> ThreadedFeed[LogLine]:  # fmt: skip
+        """Subscribe to what is written, by a connection and a thread of its own."""
+        query = {**log_query(tail=tail, since=since), "follow": 1}
+        source = LogSource(self._docker_host, container_id, version=self._version(), query=query)
+        return ThreadedFeed(
+            source,
+            open_seconds=self.call_seconds,
+            silent=self._unavailable(source.what, "it did not answer in time"),
+            ended=LogEndedError(f"the log of container {container_id[:12]} has ended"),
+            capacity=LOG_LINES_UNREAD,
+        )
+
+    def stats(self, container_id: str) -> ContainerStats:
+        """What it uses, measured twice by the engine, a second apart."""
+        with self._asking(f"tell what container {container_id} uses") as client, of_container(container_id):
+            answer = client.fetch(f"/containers/{container_id}/stats", {"stream": "false"})
+            stats = stats_from_json(json.loads(b"".join(answer)))
+        if stats is None:
+            message = f"container {container_id[:12]} does not run"
+            raise NotRunningError(message)
+        return stats
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Inside the block all calls together take no longer than this."""
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = math.inf
+
+    def events(self, stack: str, *, since_ns: int) -> ThreadedFeed[ContainerEvent]:
         """Subscribe to the events of all containers of this stack, by a connection and a thread of its own."""
-        with self._asking("answer before its events are asked for") as client:
-            version = client.api_version
-        what = f"tell the events of stack {stack}"
-        source = _EventSource(self._docker_host, version=version, filters=_owned(stack), since_ns=since_ns)
-        return ThreadedFeed(source, open_seconds=self.call_seconds, ended=self._unavailable(what, "it stopped"))
+        filters = {**_owned(stack), "type": ["container"]}
+        source = EventSource(self._docker_host, version=self._version(), filters=filters, since_ns=since_ns)
+        ended = self._unavailable(f"tell the events of stack {stack}", "it stopped")
+        return ThreadedFeed(source, open_seconds=self.call_seconds, silent=ended, ended=ended)
 
     def find_image(self, image_ref: str) -> Image | None:
         """The local image, or None when the engine does not hold it."""
@@ -126,7 +173,7 @@ class DockerContainers:
                 raw = client.inspect_image(qualify_image_ref(image_ref))  # type: ignore[no-untyped-call]
             except NotFound:
                 return None
-        return Image(id=raw["Id"], labels=(raw.get("Config") or {}).get("Labels") or {})
+        return image_from_inspect(raw)
 
     def pull(self, image_ref: str) -> None:
         """Fetch the image; gives up when nothing moves for two minutes. Idempotent."""
@@ -137,7 +184,7 @@ class DockerContainers:
                 failure = _pull_failure(progress)
             except APIError as error:
                 # Of any status: the engine passes on what the registry answered, or that none did.
-                failure = _words(error)
+                failure = words_of(error)
         if not failure and self.find_image(image_ref) is None:
             failure = "the pull ended, but the engine does not hold the image"
         if failure:
@@ -150,7 +197,7 @@ class DockerContainers:
             try:
                 answer = client.create_container_from_config(create_request(spec), spec.name)  # type: ignore[no-untyped-call]
             except APIError as error:
-                if error.status_code == _CONFLICT:
+                if error.status_code == CONFLICT:
                     message = f"a container named {spec.name} exists already"
                     raise NameTakenError(message) from error
                 _raise_if_refused(error, f"container {spec.name} could not be created")
@@ -173,7 +220,7 @@ class DockerContainers:
         if missing:
             # A missing network is a 404 as well: only a look tells which of the two is gone.
             if self.find(container_id) is None:
-                raise _gone(container_id) from missing
+                raise gone(container_id) from missing
             _raise_if_refused(missing, f"container {container_id} could not be started")
 
     def wait_exit(self, container_id: str, timeout_seconds: float) -> bool:
@@ -199,7 +246,7 @@ class DockerContainers:
             try:
                 client.stop(container_id, timeout=grace_seconds)
             except NotFound as error:
-                raise _gone(container_id) from error
+                raise gone(container_id) from error
 
     def remove(self, container_id: str) -> None:
         """Remove a container, killing it when alive, with its anonymous volumes. Idempotent."""
@@ -209,7 +256,7 @@ class DockerContainers:
             except NotFound:
                 return
             except APIError as error:
-                if error.status_code != _CONFLICT or "in progress" not in _words(error):
+                if error.status_code != CONFLICT or "in progress" not in words_of(error):
                     raise
 
     def close(self) -> None:
@@ -219,29 +266,35 @@ class DockerContainers:
             client.close()
 
     @contextmanager
-    def _asking(self, what: str, *, seconds: float | None = None) -> Iterator[docker.APIClient]:
+    def _asking(self, what: str, *, seconds: float | None = None) -> Iterator[BoundedClient]:
         """A connected client; every error of the SDK that comes through here says that nothing is known."""
         try:
             yield self._client(seconds or self.call_seconds)
         except APIError as error:
-            raise self._unavailable(what, _words(error)) from error
-        except _NO_ANSWER as error:
+            raise self._unavailable(what, words_of(error)) from error
+        except NO_ANSWER as error:
             self.close()
-            raise self._unavailable(what, _root_cause(error)) from error
+            raise self._unavailable(what, root_cause(error)) from error
 
     def _unavailable(self, what: str, reason: str) -> ContainersUnavailableError:
-        return _unavailable(self._docker_host, what, reason)
+        return unavailable(self._docker_host, what, reason)
 
-    def _client(self, seconds: float) -> docker.APIClient:
+    def _client(self, seconds: float) -> BoundedClient:
         if not self._clients:
             self._clients[self.call_seconds] = self._connected()
         if seconds not in self._clients:
             version = self._clients[self.call_seconds].api_version
-            self._clients[seconds] = _BoundedClient(self._docker_host, version=version, timeout=seconds)  # type: ignore[arg-type]
+            self._clients[seconds] = BoundedClient(self._docker_host, version=version, timeout=seconds)  # type: ignore[arg-type]
+        self._clients[seconds].deadline = self._deadline
         return self._clients[seconds]
 
-    def _connected(self) -> docker.APIClient:
-        client = _BoundedClient(self._docker_host, version="auto", timeout=self.call_seconds)  # type: ignore[arg-type]
+    def _version(self) -> str:
+        """What the engine speaks, from an engine that answers now: a subscription has no time to wait for one."""
+        with self._asking("answer before it is listened to") as client:
+            return client.api_version
+
+    def _connected(self) -> BoundedClient:
+        client = BoundedClient(self._docker_host, version="auto", timeout=self.call_seconds)  # type: ignore[arg-type]
         if tuple(int(part) for part in client.api_version.split(".")) < MINIMUM_API:
             client.close()
             floor = ".".join(str(part) for part in MINIMUM_API)
@@ -250,52 +303,8 @@ class DockerContainers:
         return client
 
 
-class _EventSource:
-    """One subscription. Every error of the SDK that comes through here says that nothing more is known."""
-
-    def __init__(self, docker_host: str, *, version: str, filters: dict[str, list[str]], since_ns: int) -> None:
-        self._docker_host = docker_host
-        self._client = _BoundedClient(docker_host, version=version, timeout=EVENT_SILENCE_SECONDS)  # type: ignore[arg-type]
-        self._filters = {**filters, "type": ["container"]}
-        self._since = f"{since_ns // 10**9}.{since_ns % 10**9:09d}"
-        self._stream: Any = None
-
-    def open(self) -> None:
-        with self._translating():
-            # The SDK's hints know whole seconds only; the engine takes fractions.
-            self._stream = self._client.events(since=self._since, filters=self._filters, decode=True)  # type: ignore[call-overload]
-
-    def __iter__(self) -> Iterator[ContainerEvent]:
-        with self._translating():
-            for raw in self._stream:
-                event = event_from_json(raw)
-                if event is not None:
-                    yield event
-
-    def close(self) -> None:
-        # The SDK reaches through three layers for the socket, any of which may be closed already.
-        with suppress(OSError, AttributeError, DockerException):
-            if self._stream is not None:
-                self._stream.close()
-        self._client.close()
-
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
-        what = "tell events"
-        try:
-            yield
-        except APIError as error:
-            raise _unavailable(self._docker_host, what, _words(error)) from error
-        except _NO_ANSWER as error:
-            raise _unavailable(self._docker_host, what, _root_cause(error)) from error
-
-
 def _owned(stack: str) -> dict[str, list[str]]:
     return {"label": [f"{LABEL_OWNER}={OWNER}", f"{LABEL_STACK}={stack}"]}
-
-
-def _unavailable(docker_host: str, what: str, reason: str) -> ContainersUnavailableError:
-    return ContainersUnavailableError(f"Docker at {docker_host} was asked to {what}: {reason}")
 
 
 def _pull_failure(progress: Iterator[dict[str, Any]]) -> str:
@@ -305,26 +314,11 @@ def _pull_failure(progress: Iterator[dict[str, Any]]) -> str:
 
 
 def _raise_if_refused(error: APIError, what_failed: str) -> None:
-    words = _words(error)
+    words = words_of(error)
     undecided = error.status_code in _UNDECIDED_STATUSES or any(each in words.lower() for each in _UNDECIDED_WORDS)
     if not undecided:
         message = f"{what_failed}: {words}"
         raise ContainerStartFailedError(message) from error
-
-
-def _gone(container_id: str) -> NoSuchContainerError:
-    return NoSuchContainerError(f"container {container_id} does not exist")
-
-
-def _words(error: APIError) -> str:
-    return error.explanation or str(error)
-
-
-def _root_cause(error: BaseException) -> str:
-    """The words at the end of the chain: everything above only tells which layer passed it on."""
-    while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
-        error = cause
-    return str(error) or type(error).__name__
 
 
 def _is_read_timeout(error: requests.RequestException) -> bool:

@@ -4,233 +4,27 @@ Several FakeContainers share one FakeEngine, as the adapters of several threads 
 suite holds it to the same promises as the real adapter.
 """
 
-import secrets
-import threading
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Self
 
 from runtimes.containers.base import (
     Container,
-    ContainerEvent,
+    ContainerDetails,
     ContainerStartFailedError,
-    ContainerState,
-    ContainersUnavailableError,
-    EventAction,
     Image,
     ImagePullFailedError,
     NameTakenError,
     NoSuchContainerError,
 )
+from runtimes.containers.fake_engine import ADDRESS, KILLED, TERMINATED, FakeEngine, FakeImage
+from runtimes.containers.fake_feeds import FakeFeed, FakeLogFeed
+from runtimes.containers.payloads import create_request, limits_in_force
+from runtimes.containers.telemetry import ContainerStats, LogLine, LogNotKeptError, NotRunningError
 from runtimes.specs import ContainerSpec
 
-_KILLED = 128 + 9
-_TERMINATED = 128 + 15
-# Where the containers that run say they are reached: a test may put an engine there.
-ADDRESS = "127.0.0.1"
-
-
-def _new_id() -> str:
-    return secrets.token_hex(32)
-
-
-def _new_image_id() -> str:
-    return f"sha256:{_new_id()}"
-
-
-@dataclass(frozen=True, slots=True)
-class FakeImage:
-    """An image and how a container of it behaves: dies at once with a code, cannot start, ignores SIGTERM."""
-
-    labels: Mapping[str, str] = field(default_factory=dict)
-    exits_with: int | None = None
-    refuses_start: bool = False
-    ignores_term: bool = False
-    id: str = field(default_factory=_new_image_id)
-
-
-class FakeEngine:
-    """A container engine in memory: what it holds is public, to be arranged and asserted on. Thread-safe."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        # What the feeds wait for and compare: something happened; all subscriptions of before have ended.
-        self.changed = threading.Condition(self.lock)
-        self._last_event_ns = 0
-        self.generation = 0
-        self.reset()
-
-    def reset(self) -> None:
-        """Back to an empty engine that answers."""
-        with self.lock:
-            self.images: dict[str, FakeImage] = {}
-            self.registry: dict[str, FakeImage] = {}
-            self.networks: set[str] = set()
-            self.containers: dict[str, Container] = {}
-            self.specs: dict[str, ContainerSpec] = {}
-            self.image_of: dict[str, FakeImage] = {}
-            self.history: list[tuple[ContainerEvent, Container]] = []
-            self.calls: Counter[str] = Counter()
-            self.generation += 1
-            self._is_away = False
-            self._hooks: dict[str, list[tuple[int, Callable[[], None]]]] = defaultdict(list)
-            self._failures: dict[tuple[str, str], list[BaseException]] = defaultdict(list)
-
-    def go_away(self) -> None:
-        """From now on every call raises ContainersUnavailableError and has no effect; subscriptions end."""
-        self._is_away = True
-        self.end_subscriptions()
-
-    def come_back(self) -> None:
-        """Answer again, with everything as it was."""
-        self._is_away = False
-
-    def fail_before(self, method: str, error: BaseException) -> None:
-        """Let the next call of this method of the port raise the error instead of having its effect."""
-        self._failures["before", method].append(error)
-
-    def fail_after(self, method: str, error: BaseException) -> None:
-        """Let the next successful call of this method raise the error after its effect, like a lost answer."""
-        self._failures["after", method].append(error)
-
-    def on_call(self, method: str, then: Callable[[], None], *, skip: int = 0) -> None:
-        """Run something right after the effect of the next call of this method, or after ``skip`` more calls."""
-        self._hooks[method].append((self.calls[method] + skip + 1, then))
-
-    def add(self, spec: ContainerSpec, *, image: FakeImage) -> str:
-        """Put a created container there, whoever's it is; returns its id."""
-        with self.lock:
-            container = Container(
-                id=_new_id(),
-                name=spec.name,
-                state=ContainerState.CREATED,
-                image_id=image.id,
-                image_ref=spec.image_ref,
-                labels={**image.labels, **spec.labels},
-            )
-            self.containers[container.id] = container
-            self.specs[container.id] = spec
-            self.image_of[container.id] = image
-            return container.id
-
-    def start(self, container: Container) -> None:
-        """Run a container as its image behaves. Idempotent."""
-        if container.is_alive:
-            return
-        image, spec = self.image_of[container.id], self.specs[container.id]
-        addresses = {spec.network: ADDRESS}
-        if image.refuses_start or spec.network not in self.networks:
-            why = "the engine cannot run it" if image.refuses_start else f"network {spec.network} not found"
-            message = f"container {container.id} could not be started: {why}"
-            raise ContainerStartFailedError(message)
-        running = replace(container, state=ContainerState.RUNNING, exit_code=0, started_at=datetime.now(UTC))
-        self.containers[container.id] = replace(running, finished_at=None, oom_killed=False, addresses=addresses)
-        self._tell(container.id, EventAction.START)
-        if image.exits_with is not None:
-            self.exit(container.id, exit_code=image.exits_with)
-
-    def exit(self, container_id: str, *, exit_code: int, oom_killed: bool = False) -> None:
-        """Let a container die, by itself or by a signal."""
-        with self.lock:
-            self.containers[container_id] = replace(
-                self.containers[container_id],
-                state=ContainerState.EXITED,
-                exit_code=exit_code,
-                oom_killed=oom_killed,
-                finished_at=datetime.now(UTC),
-                addresses={},
-            )
-            if oom_killed:
-                self._tell(container_id, EventAction.OOM)
-            self._tell(container_id, EventAction.DIE)
-
-    def starve(self, container_id: str) -> None:
-        """Let the kernel kill a process of a container that lives on."""
-        with self.lock:
-            self._tell(container_id, EventAction.OOM)
-
-    def vanish(self, container_id: str) -> None:
-        """Let somebody else remove a container."""
-        with self.lock:
-            if self.containers[container_id].is_alive:
-                self.exit(container_id, exit_code=_KILLED)
-            self._tell(container_id, EventAction.DESTROY)
-            del self.containers[container_id]
-
-    def end_subscriptions(self) -> None:
-        """End every feed of events without a word, as a daemon that dies does."""
-        with self.changed:
-            self.generation += 1
-            self.changed.notify_all()
-
-    def _tell(self, container_id: str, action: EventAction) -> None:
-        with self.changed:
-            # Later than the one before, however coarse the clock.
-            self._last_event_ns = max(time.time_ns(), self._last_event_ns + 1)
-            container = self.containers[container_id]
-            event = ContainerEvent(container_id, container.game_id, action, self._last_event_ns)
-            self.history.append((event, container))
-            self.changed.notify_all()
-
-    @contextmanager
-    def call(self, method: str) -> Iterator[None]:
-        """Around the effect of each call of the port: counts it and lets the planned failures happen."""
-        with self.lock:
-            self.calls[method] += 1
-            if self._is_away:
-                message = "the fake engine is away"
-                raise ContainersUnavailableError(message)
-            self._raise_planned("before", method)
-            yield
-            for due, then in self._hooks[method]:
-                if due == self.calls[method]:
-                    then()
-            self._raise_planned("after", method)
-
-    def _raise_planned(self, moment: str, method: str) -> None:
-        if planned := self._failures[moment, method]:
-            raise planned.pop(0)
-
-
-class FakeFeed:
-    """An EventFeed on a FakeEngine."""
-
-    def __init__(self, engine: FakeEngine, stack: str, since_ns: int) -> None:
-        self._engine = engine
-        self._stack = stack
-        self._since_ns = since_ns
-        self._position = 0
-        self._generation = engine.generation
-
-    def read(self, timeout_seconds: float) -> list[ContainerEvent]:
-        """Wait for the first event, then take all that are there."""
-        with self._engine.changed:
-            self._engine.changed.wait_for(lambda: self._has_ended() or self._unread(), timeout_seconds)
-            events = self._unread()
-            self._position = len(self._engine.history)
-            if not events and self._has_ended():
-                message = "the fake engine ended the event stream"
-                raise ContainersUnavailableError(message)
-            return events
-
-    def close(self) -> None:
-        """End the subscription."""
-        self._generation = -1
-
-    def _has_ended(self) -> bool:
-        return self._generation != self._engine.generation
-
-    def _unread(self) -> list[ContainerEvent]:
-        return [
-            event
-            for event, container in self._engine.history[self._position :]
-            if event.time_ns >= self._since_ns and container.is_owned_by(self._stack)
-        ]
-
+__all__ = ["ADDRESS", "FakeContainers", "FakeEngine", "FakeFeed", "FakeImage", "details_of", "shared_engine"]
 
 shared_engine = FakeEngine()
 
@@ -266,6 +60,43 @@ class FakeContainers:
         """All containers of this stack, with as little filled in as the real engine's list has."""
         with self.engine.call("list_owned"):
             return [_as_listed(each) for each in self.engine.containers.values() if each.is_owned_by(stack)]
+
+    def details(self, container_id: str) -> ContainerDetails:
+        """Everything about one container, in the shape of the real engine's answer."""
+        with self.engine.call("details"):
+            container = self._get(container_id)
+            return details_of(container, self.engine.specs[container_id])
+
+    def logs(self, container_id: str, *, tail: int, since: datetime | None = None) -> list[LogLine]:
+        """The last lines."""
+        with self.engine.call("logs"):
+            return self._tail(container_id, tail=tail, since=since)
+
+    def follow_logs(self, container_id: str, *, since: datetime | None = None, tail: int = 0) -> FakeLogFeed:
+        """Subscribe to what is written, beginning with the last lines of before."""
+        with self.engine.call("follow_logs"):
+            return FakeLogFeed(self.engine, container_id, self._tail(container_id, tail=tail, since=since))
+
+    def stats(self, container_id: str) -> ContainerStats:
+        """The same modest use for every container that runs."""
+        with self.engine.call("stats"):
+            if not self._get(container_id).is_alive:
+                message = f"container {container_id[:12]} does not run"
+                raise NotRunningError(message)
+            return ContainerStats(
+                at=datetime.now(UTC),
+                cpu_percent=2.5,
+                memory_bytes=8 * 1024**2,
+                memory_limit_bytes=self.engine.specs[container_id].limits.memory_bytes,
+                pids=2,
+                network_rx_bytes=1000,
+                network_tx_bytes=500,
+            )
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:  # noqa: ARG002 (time stands still here)
+        """Nothing takes time here."""
+        yield
 
     def events(self, stack: str, *, since_ns: int) -> FakeFeed:
         """Subscribe to the events of all containers of this stack."""
@@ -315,7 +146,7 @@ class FakeContainers:
         with self.engine.call("stop"):
             if self._get(container_id).is_alive:
                 ignores_term = self.engine.image_of[container_id].ignores_term
-                self.engine.exit(container_id, exit_code=_KILLED if ignores_term else _TERMINATED)
+                self.engine.exit(container_id, exit_code=KILLED if ignores_term else TERMINATED)
 
     def remove(self, container_id: str) -> None:
         """Remove a container, alive or not, existing or not."""
@@ -325,6 +156,14 @@ class FakeContainers:
 
     def close(self) -> None:
         """Nothing to drop."""
+
+    def _tail(self, container_id: str, *, tail: int, since: datetime | None) -> list[LogLine]:
+        self._get(container_id)
+        if container_id in self.engine.mute:
+            message = f"container {container_id[:12]} has a log driver that keeps nothing to read"
+            raise LogNotKeptError(message)
+        lines = [one for one in self.engine.logs[container_id] if since is None or (one.at and one.at >= since)]
+        return lines[-tail:] if tail else []
 
     def _get(self, container_id: str) -> Container:
         container = self.engine.containers.get(container_id)
@@ -345,3 +184,23 @@ def _as_listed(container: Container) -> Container:
         health=container.health,
         addresses=container.addresses,
     )
+
+
+def details_of(container: Container, spec: ContainerSpec) -> ContainerDetails:
+    """What the real engine would say of it, made from the very request that it would have got."""
+    request = create_request(spec)
+    host = request["HostConfig"]
+    raw = {
+        "Id": container.id,
+        "Name": f"/{container.name}",
+        "Image": container.image_id,
+        "State": {"Status": container.state.value, "ExitCode": container.exit_code, "OOMKilled": container.oom_killed},
+        "Config": {
+            **{name: request[name] for name in ("Image", "Env", "StopTimeout")},
+            "Labels": dict(container.labels),
+        },
+        "HostConfig": host,
+        "NetworkSettings": {"Networks": request["NetworkingConfig"]["EndpointsConfig"]},
+        "Mounts": [{**one, "Destination": one["Target"], "RW": True} for one in host["Mounts"]],
+    }
+    return ContainerDetails(container, limits_in_force(raw), raw)

@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import docker
 from runtimes.containers.base import Containers
 from runtimes.containers.docker import DockerContainers
 from runtimes.containers.fake import FakeContainers, FakeEngine, FakeImage
+from runtimes.containers.payloads import create_request
 from runtimes.specs import ContainerPolicy, ContainerSpec, Limits, build_spec
 from tests.servers.engine_images import LIMIT_LABELS
 from tests.servers.playground import Playground
@@ -26,6 +27,8 @@ DERIVED = {
     # The init process starts all right and then finds nothing to run.
     "commandless": 'CMD ["/no/such/program"]',
     "userless": "USER nobody-of-this-name",
+    # Writes what a test lays into a file of its state directory.
+    "talkative": 'CMD ["sh", "-c", "echo ready; echo trouble >&2; cd $GAME_STATE_PATH; : >> said; exec tail -f said"]',
 }
 FAKE_IMAGES = {
     "healthy": FakeImage(labels=LIMIT_LABELS),
@@ -33,6 +36,7 @@ FAKE_IMAGES = {
     "stubborn": FakeImage(ignores_term=True),
     "commandless": FakeImage(exits_with=127),
     "userless": FakeImage(refuses_start=True),
+    "talkative": FakeImage(says=[("stdout", "ready"), ("stderr", "trouble")]),
 }
 
 
@@ -47,6 +51,9 @@ class Lab:
     state_root: Path
     stack: str
     game_id_prefix: str
+    # Lets the program of a talkative container write one line; makes a container whose log nobody keeps.
+    say: Callable[[str, str], None]
+    create_mute: Callable[[ContainerSpec], str]
 
     def spec(self, image: str = "healthy", *, game_id: str = "", network: str = "") -> ContainerSpec:
         """A container to create; its state directory exists."""
@@ -91,6 +98,12 @@ def fake_lab(state_root: Path) -> Lab:
     away.go_away()
     engine.networks.add("lab-net")
     refs = {name: f"lab/{name}:1.0.0" for name in FAKE_IMAGES}
+
+    def create_mute(spec: ContainerSpec) -> str:
+        container_id = engine.add(spec, image=FAKE_IMAGES["healthy"])
+        engine.mute.add(container_id)
+        return container_id
+
     engine.images.update({refs[name]: image for name, image in FAKE_IMAGES.items()})
     return Lab(
         containers=FakeContainers(engine),
@@ -100,19 +113,37 @@ def fake_lab(state_root: Path) -> Lab:
         state_root=state_root,
         stack="lab",
         game_id_prefix="lab",
+        say=engine.say,
+        create_mute=create_mute,
     )
 
 
 def docker_lab(playground: Playground, image_refs: Mapping[str, str], *, docker_host: str) -> Lab:
     """On the real engine; the playground clears up."""
+    containers = DockerContainers(docker_host)
+
+    def say(container_id: str, line: str) -> None:
+        container = containers.find(container_id)
+        assert container is not None
+        with (playground.state_root / container.game_id / "said").open("a") as said:
+            said.write(f"{line}\n")
+
+    def create_mute(spec: ContainerSpec) -> str:
+        request = create_request(spec)
+        request["HostConfig"]["LogConfig"] = {"Type": "none", "Config": {}}
+        answer = playground.client.api.create_container_from_config(request, spec.name)  # type: ignore[no-untyped-call]
+        return str(answer["Id"])
+
     return Lab(
-        containers=DockerContainers(docker_host),
+        containers=containers,
         unreachable=DockerContainers(f"unix://{playground.state_root}/nobody-listens.sock", call_seconds=1),
         network=playground.network,
         image_refs=image_refs,
         state_root=playground.state_root,
         stack=playground.stack,
         game_id_prefix=playground.game_id_prefix,
+        say=say,
+        create_mute=create_mute,
     )
 
 

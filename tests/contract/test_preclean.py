@@ -1,6 +1,7 @@
 """Two installations on one Docker: clearing one leaves the other alone."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -38,11 +39,10 @@ def preclean(rtm_settings: RtmSettings, docker_host: str) -> Iterator[Callable[.
 
 def run_game(playground: Playground, lab: Lab, name: str) -> str:
     game_id = playground.game_id(name)
-    ours = Lab(
+    ours = replace(
+        lab,
         containers=connect(),
-        unreachable=lab.unreachable,
         network=playground.network,
-        image_refs=lab.image_refs,
         state_root=playground.state_root,
         stack=playground.stack,
         game_id_prefix=playground.game_id_prefix,

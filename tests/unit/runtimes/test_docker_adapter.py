@@ -1,7 +1,9 @@
 """The Docker adapter against an engine that misbehaves: an HTTP server with scripted answers."""
 
+import collections
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -327,3 +329,55 @@ def test_an_event_that_is_not_understood_ends_the_feed(engine: ScriptedEngine, c
 
     with closing(containers.events("blue", since_ns=0)) as feed, pytest.raises(ContainersUnavailableError):
         feed.read(5)
+
+
+def test_all_calls_within_a_time_together_take_no_longer(engine: ScriptedEngine, containers: DockerContainers) -> None:
+    engine.script |= {"GET json": ScriptedEngine.HANG, "GET logs": ScriptedEngine.HANG}
+    containers.find("")
+    began = time.monotonic()
+
+    with containers.within(0.3):
+        for ask in (lambda: containers.details(CONTAINER_ID), lambda: containers.logs(CONTAINER_ID, tail=5)):
+            with pytest.raises(ContainersUnavailableError, match=r"timed out|was over"):
+                ask()
+
+    assert time.monotonic() - began < 3
+
+
+def test_what_is_asked_after_a_hurry_has_its_usual_time_again(
+    engine: ScriptedEngine, containers: DockerContainers
+) -> None:
+    engine.script["GET json"] = (200, RUNNING)
+    with containers.within(0.0), pytest.raises(ContainersUnavailableError):
+        containers.find(CONTAINER_ID)
+
+    found = containers.find(CONTAINER_ID)
+
+    assert found is not None
+
+
+def test_a_followed_log_that_breaks_off_is_unknown_and_not_at_its_end(
+    engine: ScriptedEngine, containers: DockerContainers
+) -> None:
+    engine.script["GET logs"] = (200, ["2026-11-21T08:30:00Z hello", ScriptedEngine.BREAK])
+
+    with closing(containers.follow_logs(CONTAINER_ID)) as feed, pytest.raises(ContainersUnavailableError):
+        collections.deque(iter(lambda: feed.read(5), None), maxlen=0)
+
+
+def test_a_container_whose_removal_is_under_way_has_no_log(
+    engine: ScriptedEngine, containers: DockerContainers
+) -> None:
+    engine.script["GET logs"] = (409, {"message": "dead or marked for removal"})
+
+    with pytest.raises(NoSuchContainerError):
+        containers.logs(CONTAINER_ID, tail=5)
+
+
+def test_an_image_has_the_digest_its_registry_knows_it_by(engine: ScriptedEngine, containers: DockerContainers) -> None:
+    engine.script["GET json"] = (200, {"Id": "sha256:1", "RepoDigests": ["registry.example/engine@sha256:2"]})
+
+    image = containers.find_image("registry.example/engine:1.0.0")
+
+    assert image is not None
+    assert image.digest == "sha256:2"
