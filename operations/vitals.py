@@ -150,7 +150,7 @@ def judge(figures: Figures | None, backlogs: Backlogs | None, *, limits: Limits,
     return {**pulses, **{name: verdict(figures, limits) for name, verdict in _QUEUES.items()}, "streams": of_streams}
 
 
-_UNKNOWN = "unknown: {} does not answer"
+_UNKNOWN = "unknown: {} does not say"
 _PULSES = {
     PulseName.CANARY: "no message has come from beat through Redis and a worker to PostgreSQL: do beat and worker run?",
     PulseName.RELIST: "records were not compared with Docker: does Docker answer, do worker and watch_runtimes run?",

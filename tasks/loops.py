@@ -64,8 +64,10 @@ class Runner:
         self._thread.join(timeout_seconds)
 
     def is_stuck(self) -> bool:
-        """Take one look at the pass under way; whether it has been the same one at too many looks in a row."""
-        return self._patience.is_over(self._pass_under_way)
+        """Take one look at the pass under way; whether it has been the same one at too many looks in a row, or the
+        thread has ended though nobody asked it to.
+        """
+        return self._patience.is_over(self._pass_under_way if self._thread.is_alive() else "ended")
 
     def stack(self) -> str:
         """Where its thread is at this moment."""
@@ -146,8 +148,8 @@ class LoopCommand(BaseCommand):
 
 
 def watch(runners: Sequence[Runner], stopping: threading.Event) -> None:
-    """Return when told to stop. A loop that hangs ends the process: its connections go with it, and with them the
-    leadership, so that a standby works before the supervisor has started this one anew.
+    """Return when told to stop. A loop that hangs, or has died, ends the process: its connections go with it, and
+    with them the leadership, so that a standby works before the supervisor has started this one anew.
     """
     stuck_after = settings.RTMANAGER.stuck_after.total_seconds()
     while not stopping.wait(stuck_after / LOOKS if stuck_after else None):

@@ -52,7 +52,8 @@ def waiting_messages(app: Celery, queues: Collection[str]) -> dict[str, int]:
     connection = app.connection_for_read()
     try:
         with connection:
-            channel: Any = connection.default_channel
+            # Not default_channel: it would try again until the broker is back, and this look would be a late one.
+            channel: Any = connection.channel()
             return {queue: channel.queue_declare(queue=queue).message_count for queue in queues}
     except (*connection.connection_errors, *connection.channel_errors):
         # The consumer is reconnecting as well; what it does then is Celery's business.

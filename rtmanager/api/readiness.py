@@ -85,9 +85,15 @@ class SharedLook(Generic[T]):
 
     def _run(self, answer: Future[T]) -> None:
         try:
-            answer.set_result(self._look())
+            told = self._look_and_disconnect()
         except Exception as error:  # noqa: BLE001 - whoever asked decides what it means
             answer.set_exception(error)
+        else:
+            answer.set_result(told)
+
+    def _look_and_disconnect(self) -> T:
+        try:
+            return self._look()
         finally:
             # Django's connection belongs to this thread, which is about to end.
             connection.close()

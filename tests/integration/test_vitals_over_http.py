@@ -88,7 +88,7 @@ def test_without_redis_the_streams_are_unknown_and_not_empty(client: Client, rtm
     status, vitals = readyz(client)
     samples = scrape(client)
 
-    assert (status, vitals["streams"]) == (503, "unknown: Redis does not answer")
+    assert (status, vitals["streams"]) == (503, "unknown: Redis does not say")
     assert samples["rtmanager_dependency_up", "redis"] == 0
     assert [name for name, _label in samples if name.startswith("rtmanager_stream")] == []
     assert samples["rtmanager_outbox_unpublished", ""] == 0
@@ -102,7 +102,7 @@ def test_a_key_of_another_kind_under_a_stream_leaves_the_service_ready(
 
     status, vitals = readyz(client)
 
-    assert (status, vitals["streams"]) == (200, "unknown: Redis does not answer")
+    assert (status, vitals["streams"]) == (200, "unknown: Redis does not say")
 
 
 def test_jobs_that_nobody_reads_are_counted_by_stream(client: Client, redis_server: RedisServer) -> None:

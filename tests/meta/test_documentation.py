@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from operations.vitals import Figures, current_limits, judge
+from rtmanager.api.metrics import METRICS
 from rtmanager.config import PREFIX, Config
 from runtimes.states import INITIAL_STATUSES, TRANSITIONS
 from tests.meta.source import PACKAGES, ROOT, document, modules
@@ -53,6 +55,21 @@ def test_the_documented_initial_statuses_are_the_initial_statuses() -> None:
     (line,) = re.findall(r"^Initial statuses:.*$", document("docs/states.md"), re.MULTILINE)
 
     assert set(re.findall(r"`(running|stopped|removed)`", line)) == {status.value for status in INITIAL_STATUSES}
+
+
+def test_the_documented_metrics_are_the_metrics() -> None:
+    rows = [row for row in table_rows("docs/metrics.md") if row[0].startswith("`rtmanager_")]
+    documented = {row[0].strip("`"): tuple(re.findall(r"\w+", row[1])) for row in rows}
+
+    assert documented == {metric.name: metric.labels for metric in METRICS}
+
+
+def test_the_runbook_says_of_every_vital_sign_what_to_do() -> None:
+    _before, _title, after = document("docs/runbook.md").partition("## readyz tells of a vital sign")
+    section = after.partition("\n## ")[0]
+    documented = {row.split("|")[0].strip().strip("`") for row in _ROW.findall(section)}
+
+    assert documented - {"vital sign", "---"} == set(judge(Figures(), {}, limits=current_limits(), uptime_seconds=0.0))
 
 
 def test_every_management_command_is_documented() -> None:

@@ -105,12 +105,12 @@ def test_jobs_that_nobody_takes_over_are_told_by_stream() -> None:
 def test_without_redis_its_figures_are_unknown_and_the_others_are_judged() -> None:
     told = judge(WELL, None, limits=LIMITS, uptime_seconds=LONG_UP)
 
-    assert wrong(told) == {"streams": "unknown: Redis does not answer"}
+    assert wrong(told) == {"streams": "unknown: Redis does not say"}
 
 
 def test_without_the_database_everything_it_holds_is_unknown() -> None:
     told = verdicts(None)
 
     assert told["streams"] == "ok"
-    assert {said for name, said in told.items() if name != "streams"} == {"unknown: PostgreSQL does not answer"}
+    assert {said for name, said in told.items() if name != "streams"} == {"unknown: PostgreSQL does not say"}
     assert told.keys() == verdicts().keys()

@@ -200,6 +200,20 @@ def test_the_stack_tells_where_it_hangs(hanging: tuple[Runner, Hanging]) -> None
     assert "in step\n    self.let_go.wait(60)" in runner.stack()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_whose_thread_has_died_is_stuck_as_well() -> None:
+    class Dying(Script):
+        def reset(self) -> None:
+            raise RuntimeError
+
+    runner = Runner(Dying(away()), threading.Event())
+    runner.start()
+    runner.join(timeout_seconds=5)
+
+    assert [runner.is_stuck() for _look in range(LOOKS + 1)] == [False] * LOOKS + [True]
+    assert runner.stack() == "the thread has ended"
+
+
 def test_a_loop_that_pauses_between_two_passes_is_not_stuck() -> None:
     stopping = PausedEvent()
     runner = Runner(Script(3600.0), stopping)
