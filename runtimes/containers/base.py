@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from runtimes.containers.engine import Engine
 from runtimes.containers.telemetry import ContainerStats, LogFeed, LogLine
 from runtimes.exceptions import ErrorCode, RuntimeManagerError
 from runtimes.specs import (
@@ -182,6 +183,9 @@ class Containers(Protocol):
 
     def ping(self) -> None:
         """Return when the engine answers."""
+
+    def describe_engine(self) -> Engine:
+        """What the engine says of itself and of its host."""
 
     def network_exists(self, name: str) -> bool:
         """Whether a user-defined network of exactly this name exists."""

@@ -35,6 +35,7 @@ from runtimes.containers.docker_client import (
     words_of,
 )
 from runtimes.containers.docker_feeds import EventSource, LogSource
+from runtimes.containers.engine import Engine, engine_from_info
 from runtimes.containers.feeds import ThreadedFeed
 from runtimes.containers.logs import read_log
 from runtimes.containers.payloads import (
@@ -89,6 +90,11 @@ class DockerContainers:
         """Return when the engine answers."""
         with self._asking("answer a ping") as client:
             client.ping()
+
+    def describe_engine(self) -> Engine:
+        """What the engine says of itself and of its host."""
+        with self._asking("describe itself") as client:
+            return engine_from_info(client.info(), api_version=client.version()["ApiVersion"])
 
     def network_exists(self, name: str) -> bool:
         """Whether a user-defined network of exactly this name exists."""

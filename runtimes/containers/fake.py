@@ -18,6 +18,7 @@ from runtimes.containers.base import (
     NameTakenError,
     NoSuchContainerError,
 )
+from runtimes.containers.engine import Engine
 from runtimes.containers.fake_engine import ADDRESS, KILLED, TERMINATED, FakeEngine, FakeImage
 from runtimes.containers.fake_feeds import FakeFeed, FakeLogFeed
 from runtimes.containers.payloads import create_request, limits_in_force
@@ -44,6 +45,11 @@ class FakeContainers:
         """Return when the engine answers."""
         with self.engine.call("ping"):
             pass
+
+    def describe_engine(self) -> Engine:
+        """An engine that is as it should be."""
+        with self.engine.call("describe_engine"):
+            return Engine("0.0-fake", "1.41", live_restore=True, limits={"memory": True}, now=datetime.now(UTC))
 
     def network_exists(self, name: str) -> bool:
         """Whether a user-defined network of exactly this name exists."""

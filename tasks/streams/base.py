@@ -5,6 +5,7 @@ Two adapters implement it, ``redis.py`` and ``fake.py``; one contract suite hold
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from operations.vitals import Backlog
@@ -45,6 +46,20 @@ class Publication:
     stream: str
     dedupe_key: str
     fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamServer:
+    """What the server of the streams says of itself. ``max_memory_bytes`` is 0 without a limit."""
+
+    name: str
+    version: str
+    role: str
+    appends_to_file: bool
+    max_memory_bytes: int
+    eviction: str
+    now: datetime
+    streams_without_group: Sequence[str] = ()
 
 
 class JobStreams(Protocol):

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
@@ -12,7 +13,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from operations.vitals import Backlog
-from tasks.streams.base import Publication, StreamEntry, StreamRefusedError, StreamsUnavailableError, parse_entry_id
+from tasks.streams.base import (
+    Publication,
+    StreamEntry,
+    StreamRefusedError,
+    StreamServer,
+    StreamsUnavailableError,
+    parse_entry_id,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +71,36 @@ def connect(url: str) -> redis.Redis:
         health_check_interval=15,
         decode_responses=False,
     )
+
+
+def describe_server(url: str, *, names: Sequence[str]) -> StreamServer:
+    """What the server says of itself, and which of these job streams have no consumer group of ours yet.
+
+    Raises StreamsUnavailableError.
+    """
+    with _unavailable("describing itself"), connect(url) as client:
+        told = client.info()
+        seconds, microseconds = client.time()
+        return StreamServer(
+            # Valkey says redis_version too, for those who ask nobody else.
+            name="Valkey" if "valkey_version" in told else "Redis",
+            version=str(told.get("valkey_version", told["redis_version"])),
+            role=told["role"],
+            appends_to_file=bool(told["aof_enabled"]),
+            max_memory_bytes=int(told["maxmemory"]),
+            eviction=told["maxmemory_policy"],
+            now=datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds),
+            streams_without_group=[name for name in names if not _has_group(client, name)],
+        )
+
+
+def _has_group(client: redis.Redis, name: str) -> bool:
+    try:
+        return any(_text(group["name"]) == GROUP for group in client.xinfo_groups(name))
+    except redis.ResponseError as error:
+        if "no such key" not in str(error):
+            raise
+        return False
 
 
 class RedisJobStreams:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_a_healthy_engine_answers_a_ping(lab: Lab) -> None:
     lab.containers.ping()
 
     assert lab.containers.find("a-name-nobody-has") is None
+
+
+def test_an_engine_says_what_it_is_and_what_time_it_has(lab: Lab) -> None:
+    engine = lab.containers.describe_engine()
+
+    assert engine.version
+    assert tuple(int(part) for part in engine.api_version.split(".")) >= (1, 41)
+    assert engine.os_type == "linux"
+    assert engine.limits["memory"] is True
+    assert engine.now is not None
+    assert abs(engine.now - datetime.now(UTC)) < timedelta(hours=1)
 
 
 def test_a_created_container_is_found_by_name_and_by_id_and_does_not_run(lab: Lab) -> None:
