@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from rtmanager.api.doctor import DoctorView
 from rtmanager.api.metrics import MetricsView
 from rtmanager.api.views import HealthzView, ReadyzView
 
@@ -17,6 +18,8 @@ urlpatterns = [
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("api/v1/internal/", include("runtimes.api.urls")),
     path("api/v1/internal/", include("operations.api.urls")),
+    path("api/v1/internal/", include("tasks.api.urls")),
+    path("api/v1/internal/doctor", DoctorView.as_view(), name="doctor"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("admin/", admin.site.urls),
