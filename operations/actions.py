@@ -3,12 +3,13 @@ it looks first and goes on from what it sees.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from django.conf import settings
-from django.utils import timezone
 
 from operations.attempts import Attempt, FailedWithAftermathError, Result
+from operations.clock import database_now
 from operations.events import HealthEvent, HealthEventType
 from operations.launching import (
     Launch,
@@ -22,7 +23,7 @@ from operations.launching import (
     validate,
 )
 from operations.lobby import ask_lobby
-from operations.repairs import end_of
+from operations.repairs import end_of, has_lost_its_container, on_record
 from operations.states import OpKind
 from runtimes.containers.base import Container, ContainerStartFailedError, ContainerState
 from runtimes.exceptions import ConflictError, RuntimeManagerError, RuntimeNotFoundError
@@ -65,7 +66,7 @@ def stop(attempt: Attempt) -> Result:
         return _gone(record, health=(_disappeared(record),))
     return Result(
         status=RuntimeStatus.STOPPED,
-        changes={"stopped_at": timezone.now(), "current_container_id": seen.id},
+        changes={"stopped_at": database_now(), "current_container_id": seen.id},
         container_id=seen.id,
         image_ref=record.current_image_ref or "",
         health=earlier,
@@ -132,15 +133,41 @@ def cleanup(attempt: Attempt) -> Result:
     return _gone(record)
 
 
-def abandon(attempt: Attempt) -> None:
-    """Take back what a start that is given up has left in Docker; the others leave nothing without a record."""
-    if attempt.operation.op_kind != OpKind.START:
-        return
+def abandon(attempt: Attempt) -> Result:
+    """Leave the game whole when the operation is given up; returns what its record must become.
+
+    What a start made is taken back. What a restart or a patch made is the game's when it is alive and the container
+    on record is gone, for they have removed that one themselves; else it is taken back too.
+    """
+    if attempt.operation.op_kind not in _MAKERS:
+        return Result()
+    seen = observe(attempt)
+    if seen is None or not attempt.made(seen):
+        return Result()
+    is_lost = attempt.operation.op_kind != OpKind.START and has_lost_its_container(attempt)
+    if is_lost and seen.is_alive:
+        kept = on_record(attempt, seen)
+        return replace(kept, health=(_started(seen.id, kept.image_ref, at=database_now()),))
+    remove_container(attempt, seen)
+    return _gone(_record(attempt)) if is_lost else Result()
+
+
+def take_back(attempt: Attempt) -> Result:
+    """Undo what came up but cannot be put on record; returns what the record must become.
+
+    A patch puts the old image back. Raises FailedWithAftermathError when it has.
+    """
+    if attempt.operation.op_kind == OpKind.PATCH and attempt.runtime is not None:
+        return _put_back(attempt, attempt.runtime, "its record could not be stored")
+    if attempt.operation.op_kind not in _MAKERS:
+        return Result()
     seen = observe(attempt)
     if seen is not None and attempt.made(seen):
         remove_container(attempt, seen)
+    return _gone(_record(attempt)) if attempt.operation.op_kind == OpKind.RESTART else Result()
 
 
+_MAKERS = (OpKind.START, OpKind.RESTART, OpKind.PATCH)
 ACTIONS: dict[OpKind, Callable[[Attempt], Result]] = {
     OpKind.START: start,
     OpKind.STOP: stop,
@@ -214,7 +241,7 @@ def _what_is_left(attempt: Attempt, record: Runtime) -> Result:
 
 
 def _up(attempt: Attempt, container_id: str, wanted: Launch, *, earlier: tuple[HealthEvent, ...] = ()) -> Result:
-    now = timezone.now()
+    now = database_now()
     placement = {
         "current_container_id": container_id,
         "current_image_ref": wanted.image_ref,
@@ -229,12 +256,12 @@ def _up(attempt: Attempt, container_id: str, wanted: Launch, *, earlier: tuple[H
         changes={**placement, **times},
         container_id=container_id,
         image_ref=wanted.image_ref,
-        health=(*earlier, _started(container_id, wanted, at=now)) if wanted.run else earlier,
+        health=(*earlier, _started(container_id, wanted.image_ref, at=now)) if wanted.run else earlier,
     )
 
 
-def _started(container_id: str, wanted: Launch, *, at: datetime) -> HealthEvent:
-    return HealthEvent(HealthEventType.CONTAINER_STARTED, container_id, at, {"image_ref": wanted.image_ref})
+def _started(container_id: str, image_ref: str, *, at: datetime) -> HealthEvent:
+    return HealthEvent(HealthEventType.CONTAINER_STARTED, container_id, at, {"image_ref": image_ref})
 
 
 def _before_us(attempt: Attempt, seen: Container | None) -> tuple[HealthEvent, ...]:
@@ -247,12 +274,12 @@ def _before_us(attempt: Attempt, seen: Container | None) -> tuple[HealthEvent, .
     if seen is None:
         return (_disappeared(record),)
     if seen.id == record.current_container_id and seen.state == ContainerState.EXITED:
-        return end_of(seen, at=seen.finished_at or timezone.now())
+        return end_of(seen, at=seen.finished_at or database_now())
     return ()
 
 
 def _disappeared(record: Runtime) -> HealthEvent:
-    return HealthEvent(HealthEventType.CONTAINER_DISAPPEARED, record.current_container_id or "", timezone.now())
+    return HealthEvent(HealthEventType.CONTAINER_DISAPPEARED, record.current_container_id or "", database_now())
 
 
 def _replay(record: Runtime) -> Result:
@@ -262,7 +289,7 @@ def _replay(record: Runtime) -> Result:
 def _gone(record: Runtime, *, health: tuple[HealthEvent, ...] = ()) -> Result:
     return Result(
         status=RuntimeStatus.REMOVED,
-        changes={"removed_at": timezone.now(), "current_container_id": None},
+        changes={"removed_at": database_now(), "current_container_id": None},
         image_ref=record.current_image_ref or "",
         health=health,
     )

@@ -18,6 +18,18 @@ from operations.exceptions import LeaseLostError
 from operations.models import Operation
 from operations.states import OpKind, OpState
 
+# Two questions instead of one with OR: each is a look into an index, however many operations the game has waiting.
+_IS_ITS_TURN = """mine.state = 'accepted'
+                AND NOT EXISTS (
+                    SELECT 1 FROM operations_operation AS earlier
+                     WHERE earlier.game_id = mine.game_id
+                       AND earlier.state IN ('accepted', 'running')
+                       AND earlier.id < mine.id)
+                AND NOT EXISTS (
+                    SELECT 1 FROM operations_operation AS busy
+                     WHERE busy.game_id = mine.game_id
+                       AND busy.state = 'running')"""
+_IS_DUE = "(mine.not_before IS NULL OR mine.not_before <= now())"
 _CLAIM = """
     UPDATE operations_operation AS mine
        SET state = 'running',
@@ -26,22 +38,28 @@ _CLAIM = """
            claimed_by = %(claimed_by)s,
            lease_until = now() + %(ttl)s * interval '1 second',
            started_at = coalesce(started_at, now()),
-           not_before = NULL
+           not_before = NULL,
+           awaits_image = ''
      WHERE {target}
-       AND (not_before IS NULL OR not_before <= now())
-       AND (
-            (state = 'running' AND lease_until < now())
-            OR (state = 'accepted' AND NOT EXISTS (
-                SELECT 1 FROM operations_operation AS other
-                 WHERE other.game_id = mine.game_id
-                   AND other.state IN ('accepted', 'running')
-                   AND (other.id < mine.id OR other.state = 'running')))
-       )
+       AND {is_due}
+       AND ((state = 'running' AND lease_until < now()) OR ({is_its_turn}))
  RETURNING id
 """
 _BY_ID = "mine.id = %(operation_id)s"
 _NEXT_OF_GAME = """mine.id = (
     SELECT id FROM operations_operation WHERE game_id = %(game_id)s AND state = 'accepted' ORDER BY id LIMIT 1)"""
+
+_READY = f"""
+    SELECT id, op_kind FROM operations_operation AS mine
+     WHERE id = ANY(%(ids)s) AND {_IS_DUE} AND {_IS_ITS_TURN}
+     ORDER BY id
+"""  # noqa: S608 - fragments of this module; every value is a parameter
+_NEXT_TURN = f"""
+    UPDATE operations_operation AS mine
+       SET hinted_at = now()
+     WHERE {_NEXT_OF_GAME} AND {_IS_DUE} AND {_IS_ITS_TURN}
+ RETURNING id, op_kind
+"""  # noqa: S608 - fragments of this module; every value is a parameter
 
 # Heads of line that nobody works on: never hinted, hinted in vain, back-off over, or lease expired. The wait
 # between two hints grows with the age at the last one, so that a long queue is not flooded with messages.
@@ -98,12 +116,22 @@ def _claim(target: str, params: Mapping[str, Any], claimed_by: str) -> Claim | N
     values = {**params, "claimed_by": claimed_by, "ttl": settings.RTMANAGER.game_lease_ttl_seconds}
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_CLAIM.format(target=target), values)
+            cursor.execute(_CLAIM.format(target=target, is_due=_IS_DUE, is_its_turn=_IS_ITS_TURN), values)
             row = cursor.fetchone()
     except IntegrityError:
         # Two operations of one game were claimed at the same moment; the index let one of them through.
         return None
     return Claim(Operation.objects.get(pk=row[0])) if row else None
+
+
+def ready(operation_ids: Sequence[int]) -> list[tuple[int, OpKind]]:
+    """Those of these operations that could be claimed now, oldest first: at most one of each game."""
+    return _kinds(_READY, {"ids": list(operation_ids)})
+
+
+def pass_on(game_id: str) -> list[tuple[int, OpKind]]:
+    """Find the operation whose turn it is, if it is due, and mark it as hinted; the caller sends the hint."""
+    return _kinds(_NEXT_TURN, {"game_id": game_id})
 
 
 def renew(held: Claim, *, steps: Sequence[Mapping[str, Any]]) -> None:
@@ -160,10 +188,42 @@ def defer(held: Claim, *, delay_seconds: float, reason: str, steps: Sequence[Map
     )
 
 
+def set_aside(held: Claim, *, image_ref: str, wait_seconds: float, reason: str, changes: Mapping[str, Any]) -> None:
+    """Give the claim back until the image is there (``operations.pulls``), for at most ``wait_seconds``.
+
+    Nothing was tried in vain: the back-off does not grow. Raises LeaseLostError as ``defer`` does.
+    """
+    write(
+        held,
+        state=OpState.ACCEPTED,
+        lease_until=None,
+        not_before=_seconds_from_now(wait_seconds),
+        awaits_image=image_ref,
+        error_message=reason,
+        **changes,
+    )
+
+
+def make_due(operation_id: int) -> None:
+    """Let an operation that was set aside be claimed at once. Idempotent; nothing happens to one that is not."""
+    waiting = Operation.objects.filter(pk=operation_id, state=OpState.ACCEPTED).exclude(awaits_image="")
+    waiting.update(not_before=None, awaits_image="")
+
+
+def is_overdue(held: Claim) -> bool:
+    """Whether the operation is older than the job deadline, by the clock that wrote its age: the database's."""
+    oldest = Now() - settings.RTMANAGER.job_deadline
+    return Operation.objects.filter(pk=held.operation_id, accepted_at__lt=oldest).exists()
+
+
 def sweep(*, patience_seconds: float) -> list[tuple[int, OpKind]]:
     """Find the heads of line that nobody works on and mark them as hinted; the caller sends the hints."""
+    return _kinds(_SWEEP, {"patience": patience_seconds})
+
+
+def _kinds(statement: str, params: Mapping[str, Any]) -> list[tuple[int, OpKind]]:
     with connection.cursor() as cursor:
-        cursor.execute(_SWEEP, {"patience": patience_seconds})
+        cursor.execute(statement, params)
         return [(operation_id, OpKind(op_kind)) for operation_id, op_kind in sorted(cursor.fetchall())]
 
 

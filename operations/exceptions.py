@@ -7,3 +7,13 @@ class LeaseLostError(RuntimeManagerError):
     """Another worker owns the operation by now: stop at once, write nothing, say nothing to the outside."""
 
     transient = True
+
+
+class PullAwaitedError(RuntimeManagerError):
+    """The image is being pulled by somebody else, or must wait for its turn: come back when a pull has ended."""
+
+    transient = True
+
+    def __init__(self, message: str, *, image_ref: str) -> None:
+        super().__init__(message)
+        self.image_ref = image_ref

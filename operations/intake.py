@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models.functions import Now
 
+from operations import claims
 from operations.dispatch import hints
 from operations.models import Operation
 from operations.states import OPEN_STATES, OpKind, OpSource
@@ -38,7 +39,7 @@ class OperationRequest:
 
 
 def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
-    """Record the requests in the order given and hint a worker once the transaction has committed.
+    """Record the requests in the order given; once the transaction has committed, hint those whose turn it is.
 
     Idempotent by job key: a request already on record adds nothing. Returns the operations on record for
     these keys, in order. Raises InvalidRequestError before anything is written when one cannot be stored.
@@ -49,9 +50,9 @@ def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
     with transaction.atomic():
         Operation.objects.bulk_create([_row(request) for request in requests], ignore_conflicts=True)
         recorded = list(Operation.objects.filter(job_key__in=keys).order_by("id"))
-        waiting = [(row.pk, OpKind(row.op_kind)) for row in recorded if row.is_open and row.attempt == 0]
+        waiting = [row.pk for row in recorded if row.is_open]
         if waiting:
-            transaction.on_commit(lambda: hints().send(waiting))
+            transaction.on_commit(lambda: _hint(waiting))
     return recorded
 
 
@@ -68,6 +69,20 @@ def accept_unless_busy(request: OperationRequest) -> Operation:
             return known
         _refuse_if_busy(request)
         return accept([request])[0]
+
+
+def _hint(operation_ids: Sequence[int]) -> None:
+    """Hint those of the operations that could be claimed now: one message for a game, however many jobs it sends.
+
+    Nothing is left lying. This looks after our commit. What is not ready then stands behind an operation that
+    waits, and was hinted itself, or runs; and whoever runs that one looks for the next after having committed its
+    end (``runner.run``), which we have not seen yet, so that look sees our rows.
+    """
+    try:
+        hints().send(claims.ready(operation_ids))
+    except (DatabaseError, InterfaceError) as error:
+        # They are on record; whoever asked for them must not hear that they are not. The sweep hints them.
+        log.warning("hint_not_sent", operation_ids=list(operation_ids), error=str(error).strip())
 
 
 def _check(request: OperationRequest) -> None:
@@ -93,7 +108,7 @@ def _row(request: OperationRequest) -> Operation:
         arguments=dict(request.arguments),
         image_ref=request.arguments.get("image_ref", ""),
         requested_at=request.requested_at,
-        # The hint follows the commit at once; the sweep takes over when it gets lost.
+        # The hint follows the commit at once, or when it is its turn; the sweep takes over when it gets lost.
         hinted_at=Now(),
     )
 

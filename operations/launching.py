@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import structlog
 from django.conf import settings
-from django.utils import timezone
 
 from operations.attempts import Attempt
+from operations.clock import database_now
 from operations.events import epoch_ms
+from operations.pulls import pull
+from operations.repairs import ran_out_of_memory
 from runtimes.containers.base import (
     Container,
     ContainerStartFailedError,
@@ -74,13 +76,14 @@ def prepare_state(attempt: Attempt) -> None:
 
 
 def obtain_image(attempt: Attempt, image_ref: str) -> Image:
-    """The image on this host, pulled if the policy says so. Raises ImagePullFailedError."""
+    """The image on this host, pulled if the policy says so. Raises ImagePullFailedError, and PullAwaitedError when
+    the operation must come back later.
+    """
     policy = settings.RTMANAGER.image_pull_policy
     with attempt.step("inspect_image"):
         image = attempt.containers.find_image(image_ref)
     if policy == "always" or (policy == "if_missing" and image is None):
-        with attempt.mutation("pull"):
-            attempt.containers.pull(image_ref)
+        pull(attempt, image_ref, is_here=image is not None)
         with attempt.step("inspect_image"):
             image = attempt.containers.find_image(image_ref)
     if image is None:
@@ -176,7 +179,8 @@ def _spec(attempt: Attempt, wanted: Launch) -> ContainerSpec:
         limits=limits,
         operation_id=attempt.operation.pk,
         fence=attempt.claim.fence,
-        started_at_ms=epoch_ms(timezone.now()),
+        # Reconcile compares it with the times of the operation, which are the database's as well.
+        started_at_ms=epoch_ms(database_now()),
     )
 
 
@@ -196,5 +200,5 @@ def _cause_of_death(attempt: Attempt, container_id: str) -> str:
     dead = attempt.containers.find(container_id)
     if dead is None:
         return f"container {container_id[:12]} disappeared right after its start"
-    cause = "out of memory" if dead.oom_killed else f"exit code {dead.exit_code}"
+    cause = "out of memory" if ran_out_of_memory(dead) else f"exit code {dead.exit_code}"
     return f"the engine died at once ({cause}); run the image by hand to see why"

@@ -41,6 +41,7 @@ class Operation(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     deferrals = models.PositiveIntegerField(default=0)
     not_before = models.DateTimeField(null=True, blank=True)
+    awaits_image = models.TextField(blank=True, default="")
     fence = models.BigIntegerField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     claimed_by = models.TextField(blank=True, default="")
@@ -58,6 +59,7 @@ class Operation(models.Model):
             models.Index(fields=["id"], condition=Q(state__in=OPEN_STATES), name="operation_open"),
             models.Index(fields=["-accepted_at"], name="operation_by_acceptance"),
             models.Index(fields=["source_ref"], name="operation_by_source_ref"),
+            models.Index(fields=["id"], condition=~Q(awaits_image=""), name="operation_awaiting_image"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -183,6 +185,25 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk} {self.stream} {self.entry_id}"
+
+
+class ImagePull(models.Model):
+    """The last pull of an image: who does it, or did, and how it ended. See ``operations.pulls``.
+
+    Under way while ``ended_at`` is empty and the operation runs under this fence and a lease that is good. An empty
+    ``outcome`` of an ended one: nobody knows, Docker did not say.
+    """
+
+    image_ref = models.TextField(primary_key=True)
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="+")
+    fence = models.BigIntegerField()
+    began_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, blank=True, default="")
+    error_message = models.TextField(blank=True, default="")
+
+    def __str__(self) -> str:
+        return f"{self.image_ref} by #{self.operation_id}"
 
 
 class Pulse(models.Model):

@@ -1,15 +1,22 @@
 """The operations that the reconciler asks for. Each looks again, under its lease, before it believes the finding."""
 
+import re
 from datetime import datetime
 
-from django.utils import timezone
-
 from operations.attempts import Attempt, Result
+from operations.clock import database_now
 from operations.events import HealthEvent, HealthEventType, epoch_ms
+from operations.models import Operation
+from operations.states import OpKind
 from runtimes.containers.base import Container
 from runtimes.models import Runtime
 from runtimes.specs import ENGINE_PORT, LABEL_IMAGE_REF, state_path
 from runtimes.states import RuntimeStatus
+
+# The exit code of what was ended by SIGKILL.
+_KILLED = 128 + 9
+# What a label must look like to be looked up; people can write anything into one.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def adopt(attempt: Attempt) -> Result:
@@ -17,27 +24,47 @@ def adopt(attempt: Attempt) -> Result:
     record, seen = attempt.runtime, _look(attempt)
     if not _is_still_so(attempt) or seen is None or not seen.is_alive or _is_removed(record):
         return Result()
-    image_ref = seen.labels.get(LABEL_IMAGE_REF) or seen.image_ref
-    now = timezone.now()
+    now = database_now()
+    return on_record(
+        attempt,
+        seen,
+        note=_image_note(attempt, seen, image_ref=_image_ref(seen)),
+        health=_loss(record, instead=seen, at=now),
+    )
+
+
+def on_record(
+    attempt: Attempt, seen: Container, *, note: str = "", health: tuple[HealthEvent, ...] = ()
+) -> Result:  # fmt: skip
+    """The result that puts a live container on the record of its game, as running."""
     return Result(
         status=RuntimeStatus.RUNNING,
         changes={
             "current_container_id": seen.id,
-            "current_image_ref": image_ref,
+            "current_image_ref": _image_ref(seen),
             "image_id": seen.image_id,
             # Its own name, whoever gave it: that is where the engine answers.
             "engine_endpoint": f"http://{seen.name}:{ENGINE_PORT}",
             "state_path": state_path(attempt.policy.state_root, attempt.game_id),
             "docker_network": attempt.policy.network,
-            "started_at": seen.started_at or now,
+            "started_at": seen.started_at or database_now(),
             "stopped_at": None,
             "removed_at": None,
         },
         container_id=seen.id,
-        image_ref=image_ref,
-        note=_image_note(attempt, seen, image_ref=image_ref),
-        health=_loss(record, instead=seen, at=now),
+        image_ref=_image_ref(seen),
+        note=note,
+        health=health,
     )
+
+
+def has_lost_its_container(attempt: Attempt) -> bool:
+    """Whether the record names a container that a healthy Docker does not have."""
+    record = attempt.runtime
+    if record is None or _is_removed(record):
+        return False
+    with attempt.step("observe"):
+        return attempt.containers.find(record.current_container_id or "") is None
 
 
 def dispose(attempt: Attempt) -> Result:
@@ -47,7 +74,10 @@ def dispose(attempt: Attempt) -> Result:
     record = attempt.runtime
     if record is None or _is_removed(record) or not _is_still_so(attempt) or _look(attempt) is not None:
         return Result()
-    now = timezone.now()
+    successor = attempt.containers.find(attempt.container_name)
+    if successor is not None and attempt.owns(successor) and _is_kept(attempt, successor):
+        return _kept(attempt, successor)
+    now = database_now()
     return Result(
         status=RuntimeStatus.REMOVED,
         changes={"removed_at": now, "current_container_id": None},
@@ -63,7 +93,7 @@ def observe_exit(attempt: Attempt) -> Result:
         return Result()
     if seen is None or seen.is_alive:
         return Result()
-    ended_at = seen.finished_at or timezone.now()
+    ended_at = seen.finished_at or database_now()
     return Result(
         status=RuntimeStatus.STOPPED,
         changes={"stopped_at": ended_at, "current_container_id": seen.id},
@@ -99,9 +129,31 @@ def _remove_leftover(attempt: Attempt) -> Result:
     )
     if seen is None or is_the_games_own:
         return Result()
+    if _is_kept(attempt, seen):
+        return _kept(attempt, seen)
     with attempt.mutation("remove"):
         attempt.containers.remove(seen.id)
     return Result(acted=True, note=f"removed container {seen.id[:12]}, left behind by operation {seen.operation_id}")
+
+
+def _is_kept(attempt: Attempt, seen: Container) -> bool:
+    """Whether what an ended operation left is what the game has left: alive, while the container on record is gone.
+
+    So it is when a restart or a patch was given up after it had removed the old container. What a failed start leaves
+    behind always goes.
+    """
+    if not seen.is_alive or not _NUMBER.fullmatch(seen.operation_id) or not has_lost_its_container(attempt):
+        return False
+    replacements = Operation.objects.filter(op_kind__in=(OpKind.RESTART, OpKind.PATCH))
+    return replacements.filter(pk=seen.operation_id, game_id=attempt.game_id).exists()
+
+
+def _kept(attempt: Attempt, seen: Container) -> Result:
+    return on_record(attempt, seen, note=f"kept what operation {seen.operation_id} had made: the game has no other")
+
+
+def _image_ref(seen: Container) -> str:
+    return seen.labels.get(LABEL_IMAGE_REF) or seen.image_ref
 
 
 def _image_note(attempt: Attempt, seen: Container, *, image_ref: str) -> str:
@@ -123,13 +175,20 @@ def _loss(record: Runtime | None, *, instead: Container | None, at: datetime) ->
     return (HealthEvent(HealthEventType.CONTAINER_DISAPPEARED, record.current_container_id, at),)
 
 
+def ran_out_of_memory(seen: Container) -> bool:
+    """Whether the kernel ended it for its memory. Docker's mark alone does not say so: it stays once any process of the
+    container was killed for that, even if the container lived on and ended later by itself.
+    """
+    return seen.oom_killed and seen.exit_code == _KILLED
+
+
 def end_of(seen: Container, *, at: datetime) -> tuple[HealthEvent, ...]:
     """What is told of a container that has ended by itself. Whoever tells it, its dedupe keys make it be told once."""
     # One container may be started by hand and end again: each end is an occurrence of its own.
     occurrence = str(epoch_ms(at))
-    details = {"exit_code": seen.exit_code, "oom": seen.oom_killed}
+    details = {"exit_code": seen.exit_code, "oom": ran_out_of_memory(seen)}
     exited = HealthEvent(HealthEventType.CONTAINER_EXITED, seen.id, at, details, occurrence)
-    if not seen.oom_killed:
+    if not ran_out_of_memory(seen):
         return (exited,)
     oom = HealthEvent(HealthEventType.CONTAINER_OOM, seen.id, at, {"exit_code": seen.exit_code}, occurrence)
     return (oom, exited)

@@ -4,22 +4,22 @@ import os
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
-from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
-from django.utils import timezone
 
-from operations import claims, finishing, repairs
-from operations.actions import ACTIONS, abandon
-from operations.attempts import Attempt, Result
+from operations import claims, finishing, outages, pulls, repairs
+from operations.actions import ACTIONS, abandon, take_back
+from operations.attempts import Attempt, FailedWithAftermathError, Result
 from operations.claims import Claim
-from operations.exceptions import LeaseLostError
+from operations.dispatch import hints
+from operations.exceptions import LeaseLostError, PullAwaitedError
 from operations.leases import keeper
 from operations.states import REST_SOURCES, OpKind
 from runtimes.containers import connect
-from runtimes.containers.base import ContainerStartFailedError, ContainersUnavailableError
+from runtimes.containers.base import ContainerStartFailedError, ContainersUnavailableError, ImagePullFailedError
 from runtimes.exceptions import RuntimeManagerError, StaleRuntimeError
 from runtimes.models import Runtime
 from runtimes.policy import current_policy
@@ -35,27 +35,34 @@ DEEDS: dict[OpKind, Callable[[Attempt], Result]] = {
 
 # An operation that has killed its worker this often is failed instead of tried once more.
 MAX_ATTEMPTS = 3
+# How long a game may keep a slot while others wait for one; an operation once begun is always ended.
+TURN_OPERATIONS = 10
+TURN_SECONDS = 5.0
 _draining = threading.Event()
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
 
 
 def run(operation_id: int) -> None:
-    """Run this operation if it is its turn, then whatever else waits for the same game.
+    """Run this operation if it is its turn, then what else waits for the same game, up to the end of a turn.
 
-    Safe to call any number of times, anywhere, for any id. Raises only when the database is away; then the lease
-    expires and the sweep finds the operation again.
+    What is left then is hinted, behind everybody else's hints. Safe to call any number of times, anywhere, for any
+    id. Raises only when the database is away; then the lease expires and the sweep finds the operation again.
     """
     claim = claims.claim(operation_id, claimed_by=worker_name())
+    turn_ends, done = time.monotonic() + TURN_SECONDS, 0
     while claim is not None:
         _run_claimed(claim)
-        if _draining.is_set():
+        done += 1
+        # Looked for after the commit of the end: what was accepted until then was not hinted (intake) but is seen.
+        if _draining.is_set() or done >= TURN_OPERATIONS or time.monotonic() >= turn_ends:
+            hints().send(claims.pass_on(claim.operation.game_id))
             return
         claim = claims.claim_next(claim.operation.game_id, claimed_by=worker_name())
 
 
 def drain() -> None:
-    """Take up nothing more in this process; what runs goes on. The sweep gives the rest to other workers."""
+    """Take up nothing more in this process; what runs goes on. The rest is hinted, for other workers."""
     _draining.set()
 
 
@@ -81,7 +88,7 @@ def _run_claimed(claim: Claim) -> None:
 def _attempt(claim: Claim) -> None:
     attempt = Attempt(
         claim,
-        runtime=Runtime.objects.filter(game_id=claim.operation.game_id).first(),
+        runtime=_recorded(claim),
         containers=connect(),
         policy=current_policy(),
     )
@@ -91,6 +98,8 @@ def _attempt(claim: Claim) -> None:
         _store(attempt, result)
     except ContainersUnavailableError as error:
         _wait_or_give_up(attempt, error)
+    except PullAwaitedError as awaited:
+        _come_back_later(attempt, awaited)
     except (LeaseLostError, StaleRuntimeError, DatabaseError, InterfaceError):
         raise
     except RuntimeManagerError as error:
@@ -99,6 +108,7 @@ def _attempt(claim: Claim) -> None:
         log.exception("operation_ended_unexpectedly")
         _fail(attempt, RuntimeManagerError("unexpected error inside Runtime Manager; its log names this operation"))
     else:
+        outages.docker_answered(attempt)
         log.info("operation_finished", outcome="success", replay=result.is_replay)
 
 
@@ -106,13 +116,25 @@ def _store(attempt: Attempt, result: Result) -> None:
     try:
         finishing.succeed(attempt.claim, result, runtime=attempt.runtime, steps=attempt.timeline.steps)
     except (DataError, IntegrityError) as error:
-        if attempt.operation.op_kind != OpKind.START:
-            raise
         # Refused for what it says: another attempt would end the same, with a game that nobody knows of running.
         log.exception("record_not_stored")
-        abandon(attempt)
-        message = "the container came up, but its record could not be stored; the log of Runtime Manager tells why"
-        raise ContainerStartFailedError(message) from error
+        # What was to be written is in memory by now; what is on record decides.
+        attempt.runtime = _recorded(attempt.claim)
+        aftermath = take_back(attempt)
+        raise FailedWithAftermathError(_not_stored(attempt), aftermath) from error
+
+
+def _not_stored(attempt: Attempt) -> RuntimeManagerError:
+    reason = "its record could not be stored; the log of Runtime Manager tells why"
+    if attempt.operation.op_kind in {OpKind.START, OpKind.RESTART, OpKind.PATCH}:
+        return ContainerStartFailedError(f"the container came up, but {reason}; it was removed again")
+    return RuntimeManagerError(
+        f"the {attempt.operation.op_kind} was done, but {reason}; the next reconcile looks again"
+    )
+
+
+def _recorded(claim: Claim) -> Runtime | None:
+    return Runtime.objects.filter(game_id=claim.operation.game_id).first()
 
 
 def _refuse_poison(attempt: Attempt) -> None:
@@ -120,28 +142,43 @@ def _refuse_poison(attempt: Attempt) -> None:
     if deaths < MAX_ATTEMPTS:
         return
     # Cleaning up may be the very thing that kills the worker: it is given as many tries as the work had.
-    if deaths < 2 * MAX_ATTEMPTS:
-        abandon(attempt)
+    aftermath = abandon(attempt) if deaths < 2 * MAX_ATTEMPTS else Result()
     message = f"given up: the worker died {deaths} times while doing this; its log and the steps show where"
-    raise RuntimeManagerError(message)
+    raise FailedWithAftermathError(RuntimeManagerError(message), aftermath)
 
 
 def _fail(attempt: Attempt, error: RuntimeManagerError) -> None:
-    finishing.fail(attempt.claim, error, runtime=attempt.runtime, steps=attempt.timeline.steps)
+    try:
+        finishing.fail(attempt.claim, error, runtime=attempt.runtime, steps=attempt.timeline.steps)
+    except (DataError, IntegrityError):
+        # It is the aftermath that cannot be stored: the failure is told without it, and reconcile finds the rest.
+        log.exception("record_not_stored")
+        bare = RuntimeManagerError(error.message)
+        bare.code = error.code
+        finishing.fail(attempt.claim, bare, runtime=_recorded(attempt.claim), steps=attempt.timeline.steps)
+    if not error.transient:
+        outages.docker_answered(attempt)
     log.warning("operation_finished", outcome="failure", error_code=error.code, reason=error.message)
 
 
 def _wait_or_give_up(attempt: Attempt, error: ContainersUnavailableError) -> None:
     operation = attempt.operation
+    outages.docker_away(error.message)
     untouched = operation.deferrals == 0 and operation.attempt == 1 and not attempt.has_mutated
-    overdue = timezone.now() > operation.accepted_at + settings.RTMANAGER.job_deadline
     # A REST caller is there to hear it and to decide; a job on a stream waits until Docker is back.
-    if overdue or (operation.op_source in REST_SOURCES and untouched):
+    if (operation.op_source in REST_SOURCES and untouched) or claims.is_overdue(attempt.claim):
         _fail(attempt, error)
         return
     delay = backoff_seconds(operation.deferrals)
     claims.defer(attempt.claim, delay_seconds=delay, reason=error.message, steps=attempt.timeline.steps)
-    log.warning("operation_deferred", reason=error.message, delay_seconds=round(delay, 1))
+    log.info("operation_deferred", reason=error.message, delay_seconds=round(delay, 1))
+
+
+def _come_back_later(attempt: Attempt, awaited: PullAwaitedError) -> None:
+    if claims.is_overdue(attempt.claim):
+        _fail(attempt, ImagePullFailedError(f"the job's deadline is over: {awaited.message}"))
+    else:
+        pulls.wait(attempt, awaited)
 
 
 def backoff_seconds(deferrals: int) -> float:
