@@ -62,11 +62,13 @@ pidfile = None
 def post_worker_init(_worker: Any) -> None:
     """On SIGTERM, answer the calls that wait before the time for a graceful end is over, then end as gunicorn does."""
     from operations.api.waiting import stop_waiting  # noqa: PLC0415 - Django is set up only now
+    from runtimes.following import stop_following  # noqa: PLC0415 - the same
 
     end_worker = signal.getsignal(signal.SIGTERM)
 
     def on_term(number: int, frame: FrameType | None) -> None:
         stop_waiting()
+        stop_following()
         if callable(end_worker):
             end_worker(number, frame)
 

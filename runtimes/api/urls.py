@@ -2,9 +2,13 @@
 
 from django.urls import path
 
+from runtimes.api.logs import LogsView
+from runtimes.api.stats import StatsView
 from runtimes.api.views import RuntimeListView, RuntimeView
 
 urlpatterns = [
     path("runtimes", RuntimeListView.as_view(), name="runtime-list"),
     path("runtimes/<str:game_id>", RuntimeView.as_view(), name="runtime"),
+    path("runtimes/<str:game_id>/logs", LogsView.as_view(), name="runtime-logs"),
+    path("runtimes/<str:game_id>/stats", StatsView.as_view(), name="runtime-stats"),
 ]

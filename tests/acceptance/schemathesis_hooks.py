@@ -24,6 +24,9 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     del context, kwargs
     if isinstance(cursor := (case.query or {}).get("cursor"), str) and _CURSOR.fullmatch(cursor):
         del case.query["cursor"]
+    # A followed log ends when its game does, and this caller reads to the end.
+    if (case.query or {}).get("follow") in {True, "true"}:
+        case.query["follow"] = "false"
     if isinstance(case.body, dict):
         image_ref = case.body.get("image_ref")
         if isinstance(image_ref, str) and 0 < len(image_ref) <= _LONGEST_IMAGE_REF:
