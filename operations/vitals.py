@@ -15,7 +15,7 @@ from operations.pulses import LOOPS, PulseName
 OK = "ok"
 STARTING = "starting"
 
-_MEASURE = """
+MEASURE = """
     WITH open AS (
         SELECT id, game_id, op_kind, state, accepted_at, lease_until
           FROM operations_operation WHERE state IN ('accepted', 'running'))
@@ -115,7 +115,7 @@ Verdicts = dict[str, str]
 def measure() -> Figures:
     """One query, the cost of which grows with what is open and not with what is on record."""
     with connection.cursor() as cursor:
-        cursor.execute(_MEASURE)
+        cursor.execute(MEASURE)
         (told,) = cursor.fetchone()
     return Figures(
         pulses={name: Beat(**pulse) for name, pulse in (told["pulses"] or {}).items()},

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zlib
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -62,6 +63,38 @@ def test_a_worker_that_is_connected_but_deaf_ends_itself_and_the_work_goes_on(
     assert service.result(game_id).outcome == "success"
     service.stop_job(game_id)
     assert [one.outcome for one in service.results(game_id, 2)] == ["success", "success"]
+
+
+def leads(service: Service, name: str) -> bool:
+    """Whether some process holds this leadership."""
+    query = (
+        "SELECT 1 FROM pg_locks JOIN pg_database AS mine ON mine.oid = pg_locks.database"
+        " WHERE locktype = 'advisory' AND objid = %s AND granted AND datname = current_database()"
+    )
+    return bool(service.rows(query, zlib.crc32(name.encode()) & 0x7FFFFFFF))
+
+
+def test_processes_that_were_frozen_for_longer_than_that_are_not_taken_for_stuck(
+    make_service: MakeService, engine_image: str
+) -> None:
+    service = make_service(STUCK_AFTER="4s")
+    game_id = service.playground.game_id("thawed")
+    service.start()
+    wait_for(lambda: leads(service, "bridge"), what="the bridge to lead")
+    frozen = [service.processes[name] for name in ("bridge", "worker")]
+    for process in frozen:
+        process.freeze()
+    # The server takes a leader for lost after 15 s.
+    wait_for(lambda: not leads(service, "bridge"), what="the frozen bridge to be cut off")
+    service.start_job(game_id, engine_image)
+
+    for process in frozen:
+        process.thaw()
+
+    assert service.result(game_id).outcome == "success"
+    service.stop_job(game_id)
+    assert [one.outcome for one in service.results(game_id, 2)] == ["success", "success"]
+    assert [process.name for process in frozen if not process.is_running] == []
 
 
 def test_a_loop_that_hangs_ends_its_process_and_tells_where_it_was() -> None:
