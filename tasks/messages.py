@@ -1,7 +1,7 @@
 """The messages of the wire contract as streams carry them: how jobs are read, how events are laid out. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from operations.intake import OperationRequest
 from operations.states import OpKind, OpSource, StopReason, Topic
@@ -9,6 +9,7 @@ from runtimes.exceptions import InvalidRequestError
 from runtimes.games import check_game_id, is_game_id
 from tasks.streams.base import StreamEntry
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 9999-12-31: beyond it, a number is no time in milliseconds.
 _LATEST_MS = 253_402_300_799_999
 _LONGEST_FIELD = 4096
@@ -92,4 +93,5 @@ def _moment(text: str) -> datetime:
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_LATEST_MS)) and int(text) <= _LATEST_MS):
         message = f"field requested_at_ms is {text[:60]!a}, not milliseconds since 1970 as decimal digits"
         raise InvalidRequestError(message)
-    return datetime.fromtimestamp(int(text) / 1000, tz=UTC)
+    # Whole milliseconds: through a fraction of seconds a distant time would lose some of them.
+    return _EPOCH + timedelta(milliseconds=int(text))
