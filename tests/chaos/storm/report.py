@@ -8,7 +8,7 @@ from pathlib import Path
 _SHOWN = 10
 # The columns of docs/reliability.md; those behind the seconds must be zero.
 COLUMNS = (
-    "seed", "jobs", "results", "process kills", "pauses", "server kills", "drain s", "total s",
+    "seed", "jobs", "results", "given up", "process kills", "pauses", "server kills", "drain s", "total s",
     "missing", "double", "out of order", "unexpected answers", "two at once", "record≠Docker", "pending", "open leases",
     "all others",
 )  # fmt: skip

@@ -49,8 +49,7 @@ SHAPE = Shape(
 # Each thread of a worker and of web has one, and so has each loop of bridge, sweeper, relay, watcher and prober; some
 # more are Celery's own, of its consumer, its lease keeper and its result backend.
 _MOST_CONNECTIONS = 2 * (_WORKER_THREADS + 5) + _WEB_THREADS + 2 * 2 + 2 + 6
-# More unanswered jobs than this and Lobby waits: the service sets the pace.
-_MOST_UNANSWERED = 80
+_LEAST_UNANSWERED, _MOST_UNANSWERED = 20, 100
 _PROGRESS_SECONDS = 4.0
 _LOOK_SECONDS = 0.5
 _AWAY = (psycopg2.Error, redis.RedisError, DockerException, RequestException, ValueError)
@@ -115,13 +114,18 @@ class Storm:
     def _send_all(self) -> None:
         chance = random.Random(self.scale.seed)  # noqa: S311 - the same pace for the same seed
         for step in self.script.steps:
-            while self._unanswered() >= _MOST_UNANSWERED:
+            while self._unanswered() >= self._most_unanswered:
                 time.sleep(_LOOK_SECONDS / 5)
             self._send(step)
             self.sent += 1
             time.sleep(chance.expovariate(self.jobs_per_second) if isinstance(step, Job) else 0)
         # The blows that come after the last step.
         self.sent = len(self.script.steps) + 1
+
+    @property
+    def _most_unanswered(self) -> int:
+        """Then Lobby waits: the service sets the pace, and the blows come between jobs, not after them."""
+        return min(_MOST_UNANSWERED, max(_LEAST_UNANSWERED, self.scale.jobs // 12))
 
     def _unanswered(self) -> int:
         return self._jobs_sent - len(self.observer.results)
