@@ -103,15 +103,16 @@ def _judge(
         return Finding(game_id, op_kind, container_id, record.fence if record else 0, reason, is_leftover=is_leftover)
 
     own = next((one for one in containers if record and one.id == record.container_id), None)
-    others = [one for one in containers if one is not own]
     # A label copied from another game, or left from an earlier database, names an operation that made something else.
-    leftovers = [one for one in others if (game_id, one.operation_id) in finished]
-    strangers = [one for one in others if one.is_alive and one not in leftovers]
-    for one in leftovers:
-        yield finding(OpKind.RECONCILE_DISPOSE, one.id, "left behind by an ended operation", is_leftover=True)
+    ended = [one for one in containers if (game_id, one.operation_id) in finished]
+    strangers = [one for one in containers if one is not own and one.is_alive and one not in ended]
     repair = _repair(record, own, strangers)
     if repair is not None:
         yield finding(*repair)
+    kept = repair[1] if repair and repair[0] == OpKind.RECONCILE_ADOPT else own and own.id
+    for one in ended:
+        if one.id != kept:
+            yield finding(OpKind.RECONCILE_DISPOSE, one.id, "left behind by an ended operation", is_leftover=True)
     for one in strangers:
         if repair is None or repair[1] != one.id:
             yield finding(None, one.id, "a live container that belongs to no record; remove it, or start the game")
