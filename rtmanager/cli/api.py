@@ -17,6 +17,8 @@ INTERNAL = "/api/v1/internal"
 # How long one answer may take before it counts as lost, however long the whole command is given.
 _ANSWER_SECONDS = 20.0
 _CONNECT_SECONDS = 5.0
+# A stream sends an empty line now and then when there is nothing to tell; one that does not is dead.
+_SILENCE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _LARGEST_PAGE = 200
@@ -112,7 +114,7 @@ class Api:
 
     def follow(self, path: str, query: Query) -> Iterator[Json]:
         """The objects of a stream of JSON lines, one by one as they come, until either side ends it."""
-        timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+        timeout = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS)
         with (
             self._translating(),
             self._client.stream("GET", f"{INTERNAL}/{path}", params=_given(query), timeout=timeout) as answer,

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 @click.argument("game", type=GameId())
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the container ends or Ctrl-C.")
 @click.option(
-    "--tail", type=click.IntRange(0), default=200, show_default=True, help="Begin with the last so many lines."
+    "--tail", type=click.IntRange(0, 2000), default=200, show_default=True, help="Begin with the last so many lines."
 )
 @click.option("--since", type=Since(), metavar="10m|TIME", help="Only lines since then.")
 @click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
@@ -44,7 +44,7 @@ def _show(session: Session, line: Json, *, timestamps: bool) -> None:
 
 def _as_text(line: Json, *, timestamps: bool) -> str:
     text = plain(line["line"])
-    return f"{line['at']}  {text}" if timestamps else text
+    return f"{line['at'] or '-'}  {text}" if timestamps else text
 
 
 @click.command("black-boxes")

@@ -1,10 +1,12 @@
 """What was done and what was said: operations with their timelines, and the events for other services."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from rtmanager.cli.failures import ExitCode, Failure
 from rtmanager.cli.session import Session, talks_to_service
 from rtmanager.cli.terminal import SHORT_ID, age, cell, clock, facts, milliseconds, moment, plain, span, table
 from rtmanager.cli.words import GameId, Number
@@ -19,6 +21,7 @@ KINDS = (
 TOPICS = ("job_results", "health_events", "notification_intents", "dead_letters")
 # How long the service is asked to hold a call that waits for events.
 _HOLD_SECONDS = 20
+_AGAIN_AFTER_SECONDS = 2.0
 
 
 @click.command()
@@ -105,14 +108,25 @@ def events(session: Session, *, follow: bool, topic: str | None, game: str | Non
 
 
 def _with_those_to_come(session: Session, found: list[Json], query: Json) -> Iterator[Json]:
-    last = "0"
+    last, is_lost = "0", False
     while True:
         for event in found:
             yield event
             last = str(event["id"])
-        found = session.api.get("events", {**query, "after": last, "wait": _HOLD_SECONDS}, extra_seconds=_HOLD_SECONDS)[
-            "items"
-        ]
+        try:
+            found = session.api.get(
+                "events", {**query, "after": last, "wait": _HOLD_SECONDS}, extra_seconds=_HOLD_SECONDS
+            )["items"]
+        except Failure as failure:
+            if failure.exit_code != ExitCode.UNREACHABLE:
+                raise
+            # Nothing is missed by going on later: the next call asks for everything since the last event.
+            if not is_lost:
+                failure.show()
+            found, is_lost = [], True
+            time.sleep(_AGAIN_AFTER_SECONDS)
+        else:
+            is_lost = False
 
 
 def _event(event: Json) -> str:
