@@ -7,7 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
-# The full history of an operation that is tried again and again stays readable: the newest steps are kept.
+# The history of an operation that is tried again and again stays readable: the newest steps are kept, and the first
+# one of each name, for "was this ever begun?" decides what a later attempt takes for its own doing.
 MAX_STEPS = 100
 
 
@@ -21,7 +22,7 @@ class Timeline:
     def step(self, name: str) -> Iterator[None]:
         """Record the block as one step; an exception is noted by its text and goes on."""
         entry: dict[str, Any] = {"name": name, "started_at": _rfc3339(), "duration_ms": None, "error": ""}
-        self.steps = [*self.steps, entry][-MAX_STEPS:]
+        self.steps = _bounded([*self.steps, entry])
         began = time.monotonic()
         try:
             yield
@@ -43,6 +44,14 @@ class Timeline:
                 break
             error = step["error"] or error
         return error
+
+
+def _bounded(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(steps) <= MAX_STEPS:
+        return steps
+    first_places = {step["name"]: place for place, step in reversed(list(enumerate(steps)))}
+    dropped = next((place for place, step in enumerate(steps) if first_places[step["name"]] != place), 0)
+    return steps[:dropped] + steps[dropped + 1 :]
 
 
 def _rfc3339() -> str:

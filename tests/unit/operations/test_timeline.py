@@ -79,6 +79,15 @@ def test_of_a_long_history_the_newest_steps_are_kept() -> None:
     assert names(timeline) == [str(number) for number in range(7, MAX_STEPS + 7)]
 
 
+def test_what_was_once_begun_is_known_however_often_other_steps_follow() -> None:
+    timeline = Timeline([])
+
+    record(timeline, "stop", *["observe"] * 3 * MAX_STEPS)
+
+    assert timeline.has("stop")
+    assert len(timeline.steps) == MAX_STEPS
+
+
 def test_a_step_that_fell_out_of_a_long_history_still_ends() -> None:
     timeline = Timeline([])
 
