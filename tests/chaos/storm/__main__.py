@@ -42,8 +42,10 @@ def main() -> int:
 
 def _storm(wanted: argparse.Namespace, place: Place, console: Console) -> Report:
     scale = _scale(wanted)
-    console.say(f"Chaos run: {scale.jobs} jobs, {scale.kills} process kills, {scale.server_kills} server kills, ")
-    console.say(f"{scale.pauses} pauses, {scale.meddlings} meddlings, seed {scale.seed}\n")
+    console.say(
+        f"Chaos run: {scale.jobs} jobs, {scale.kills} process kills, {scale.server_kills} server kills, "
+        f"{scale.pauses} pauses, {scale.meddlings} meddlings, seed {scale.seed}\n"
+    )
     began = time.monotonic()
     with running(place, console, fresh=True, shape=SHAPE) as stack:
         storm = Storm(stack, console, scale, wanted.jobs_per_second, wanted.drain_seconds)

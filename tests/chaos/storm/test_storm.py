@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from rtmanager.local.places import CLONE
+from rtmanager.local.dockerd import private_engine
+from rtmanager.local.errors import LocalError
+from rtmanager.local.places import CLONE, place_of
 
 _SCALE = ("--jobs", "120", "--kills", "20", "--server-kills", "4", "--pauses", "2", "--meddlings", "4", "--seed", "7")
 _LONGEST_SECONDS = 240
@@ -31,8 +32,10 @@ def test_nothing_is_lost_or_doubled_while_everything_is_killed(tmp_path: Path) -
 
 
 def _need_an_engine_of_our_own() -> None:
-    if os.geteuid() != 0 or shutil.which("dockerd") is None:
-        reason = "the storm kills its Docker engine, so it starts one of its own: that needs root and dockerd"
+    try:
+        private_engine(place_of("chaos-test"))
+    except LocalError:
+        reason = "the storm kills its Docker engine, so it starts one of its own: that needs root, and dockerd or apt"
         refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         refuse(reason)
 
