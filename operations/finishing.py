@@ -5,11 +5,11 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from operations import claims, outbox
 from operations.attempts import FailedWithAftermathError, Result
 from operations.claims import Claim
+from operations.clock import database_now
 from operations.events import (
     NOTIFIED_ERRORS,
     intent_key,
@@ -96,7 +96,7 @@ def _apply(claim: Claim, result: Result, runtime: Runtime | None) -> list[Messag
 
 
 def _write_record(claim: Claim, result: Result, runtime: Runtime | None, *, status: RuntimeStatus) -> None:
-    now = timezone.now()
+    now = database_now()
     if runtime is not None:
         runtime.move_to(status, fence=claim.fence, at=now, **result.changes)
         return
@@ -123,7 +123,7 @@ def _answer(operation: Operation, fields: dict[str, str]) -> list[Message]:
 def _intent(operation: Operation, error: RuntimeManagerError, message: str) -> list[Message]:
     if operation.op_kind != OpKind.START or error.code not in NOTIFIED_ERRORS:
         return []
-    attempted_at: datetime = operation.started_at or timezone.now()
+    attempted_at: datetime = operation.started_at or database_now()
     key = intent_key(error_code=error.code, game_id=operation.game_id, attempted_at=attempted_at)
     fields = notification_intent_fields(
         game_id=operation.game_id,

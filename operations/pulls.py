@@ -46,6 +46,9 @@ _BEGIN = f"""
      WHERE NOT {_IS_UNDER_WAY}
  RETURNING 1
 """  # noqa: S608 - fragments of this module; every value is a parameter
+_PULLER = f"""
+    SELECT operation_id FROM operations_imagepull AS last WHERE image_ref = %(image_ref)s AND {_IS_UNDER_WAY}
+"""  # noqa: S608 - fragments of this module; every value is a parameter
 # Locks the row: the pull cannot end between this look and the commit of who looks.
 _LOOK = f"""
     SELECT {_IS_UNDER_WAY} FROM operations_imagepull AS last WHERE image_ref = %(image_ref)s FOR UPDATE
@@ -109,6 +112,8 @@ def pull(attempt: Attempt, image_ref: str, *, is_here: bool) -> None:
     """
     if _was_pulled_for_us(attempt.operation, image_ref, is_here=is_here):
         return
+    # Asked before there is a place, too: who waits for this image need not wait for one.
+    _refuse_while_under_way(image_ref)
     with places.taken(image_ref):
         _begin(attempt.claim, image_ref)
         failure = _try(attempt, image_ref)
@@ -161,11 +166,21 @@ def _was_pulled_for_us(operation: Operation, image_ref: str, *, is_here: bool) -
 def _begin(held: Claim, image_ref: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_BEGIN, {"image_ref": image_ref, "operation_id": held.operation_id, "fence": held.fence})
-        if cursor.fetchone():
-            return
-    last = ImagePull.objects.get(pk=image_ref)
-    message = f"image {image_ref} is being pulled by operation {last.operation_id}"
-    raise PullAwaitedError(message, image_ref=image_ref)
+        has_begun = cursor.fetchone() is not None
+    if not has_begun:
+        _refuse_while_under_way(image_ref)
+        # It ended in between. The end is not ours to judge: the next look does.
+        message = f"image {image_ref} has just been pulled"
+        raise PullAwaitedError(message, image_ref=image_ref)
+
+
+def _refuse_while_under_way(image_ref: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_PULLER, {"image_ref": image_ref})
+        row = cursor.fetchone()
+    if row:
+        message = f"image {image_ref} is being pulled by operation {row[0]}"
+        raise PullAwaitedError(message, image_ref=image_ref)
 
 
 def _try(attempt: Attempt, image_ref: str) -> RuntimeManagerError | None:

@@ -3,7 +3,6 @@ every repair is an operation, which looks again under its lease before it change
 """
 
 import re
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import structlog
 from django.conf import settings
 
 from operations import pulses
+from operations.clock import database_now
 from operations.events import epoch_ms
 from operations.intake import OperationRequest, accept_unless_busy
 from operations.models import Operation
@@ -26,7 +26,7 @@ from runtimes.states import RuntimeStatus
 
 log = structlog.get_logger(__name__)
 
-# A worker's clock, which is on the label, and the database's, which is on the operation, agree this well.
+# Label and operation have both been told by the database, whose clock may shift this much when it is moved.
 _CLOCKS_DIFFER_MS = 5 * 60 * 1000
 # What a label must look like to be looked up; people can write anything into one.
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -172,7 +172,8 @@ def reconcile_all() -> int:
     try:
         findings, _busy = survey()
     except ContainersUnavailableError as error:
-        log.warning("reconcile_skipped", reason=error.message)
+        # The watcher, which is told at once, warns of the outage.
+        log.info("reconcile_skipped", reason=error.message)
         return 0
     asked = sum(_ask_for(one) for one in findings)
     pulses.beat(PulseName.RELIST, findings=len(findings))
@@ -184,7 +185,7 @@ def _ask_for(finding: Finding) -> bool:
     if finding.op_kind is None:
         log.warning("drift_left_to_people", **_fields(finding))
         return True
-    bucket = int(time.time() // _ASK_AGAIN_SECONDS)
+    bucket = int(database_now().timestamp() // _ASK_AGAIN_SECONDS)
     key = f"reconcile:{finding.op_kind}:{finding.game_id}:{finding.container_id}:{finding.record_fence}:{bucket}"
     request = OperationRequest(
         game_id=finding.game_id,

@@ -1,0 +1,103 @@
+"""One slow game, one slow image or one game with a crowd of jobs holds up nobody else. Real pulls, a real worker.
+
+Nothing here looks at a clock: a pull lasts until the test lets it go, and the order of the results tells the rest.
+"""
+
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from tests.acceptance.conftest import MakeService
+from tests.servers.service import RESULTS, START_JOBS, STOP_JOBS, Service
+from tests.servers.slow_registry import SlowRegistry, running_registry
+from tests.servers.waiting import wait_for
+
+_NOW_MS = "1800000000000"
+
+
+@pytest.fixture
+def registry(docker_host: str) -> Iterator[SlowRegistry]:
+    if not docker_host.startswith("unix://"):
+        pytest.skip("the daemon of the tests may not reach a registry on this machine's loopback")
+    with running_registry() as running:
+        yield running
+
+
+@pytest.fixture
+def busy_service(make_service: MakeService) -> Service:
+    """One worker of four slots: two may pull at once."""
+    service = make_service(WORKER_CONCURRENCY="4")
+    service.start()
+    return service
+
+
+def ask_start(service: Service, name: str, image_ref: str) -> str:
+    game_id = service.playground.game_id(name)
+    service.start_job(game_id, image_ref)
+    return game_id
+
+
+def waiting(service: Service) -> dict[str, str]:
+    """The games whose operations wait for a pull, and the reason that operators see."""
+    return dict(
+        service.rows("SELECT game_id, error_message FROM operations_operation WHERE state = %s AND attempt = 0 "
+                     "AND awaits_image <> ''", "accepted")
+    )  # fmt: skip
+
+
+def order_of_results(service: Service) -> list[str]:
+    return [entry["game_id"] for entry in service.entries(RESULTS)]
+
+
+def test_three_slow_pulls_and_their_duplicates_hold_up_no_other_game(
+    busy_service: Service, registry: SlowRegistry, docker_client: docker.DockerClient, engine_image: str
+) -> None:
+    images = [registry.publish(docker_client, name) for name in ("one", "two", "three")]
+    slow = [ask_start(busy_service, f"slow-{number}", image.reference) for number, image in enumerate(images)]
+    slow += [ask_start(busy_service, f"again-{number}", images[0].reference) for number in range(4)]
+    wait_for(lambda: len(registry.layers_asked_for) == 2, what="two pulls to be under way")
+    wait_for(lambda: len(waiting(busy_service)) == 5, what="the other games to give their slots back")
+
+    quick = [ask_start(busy_service, f"quick-{number}", engine_image) for number in range(6)]
+    for game_id in quick:
+        busy_service.stop_job(game_id)
+        assert [one.error_code for one in busy_service.results(game_id, 2)] == ["", ""]
+
+    assert set(order_of_results(busy_service)) == set(quick)
+    reasons = waiting(busy_service)
+    assert all("is being pulled by operation" in reasons[game_id] for game_id in slow[3:])
+    for image in images:
+        image.let_go.set()
+    assert {busy_service.result(game_id).error_code for game_id in slow} == {""}
+    assert registry.layers_asked_for == {"one": 1, "two": 1, "three": 1}
+    assert busy_service.rows("SELECT max(attempt), max(deferrals) FROM operations_operation") == [(1, 0)]
+
+
+def test_a_worker_killed_in_a_pull_leaves_it_to_another_and_nobody_waits_for_ever(
+    busy_service: Service, registry: SlowRegistry, docker_client: docker.DockerClient
+) -> None:
+    image = registry.publish(docker_client, "killed")
+    games = [ask_start(busy_service, f"game-{number}", image.reference) for number in range(2)]
+    wait_for(lambda: len(waiting(busy_service)) == 1, what="one pull, and one who waits for it")
+
+    busy_service.kill("worker")
+    image.let_go.set()
+    busy_service.restart("worker")
+
+    assert {busy_service.result(game_id).error_code for game_id in games} == {""}
+
+
+def test_three_hundred_jobs_of_one_game_do_not_hold_up_another(busy_service: Service, engine_image: str) -> None:
+    crowd, other = (busy_service.playground.game_id(name) for name in ("crowd", "other"))
+    jobs = busy_service.streams.pipeline()
+    for _ in range(300):
+        jobs.xadd(STOP_JOBS, {"game_id": crowd, "reason": "cancelled", "requested_at_ms": _NOW_MS})
+    jobs.xadd(START_JOBS, {"game_id": other, "image_ref": engine_image, "requested_at_ms": _NOW_MS})
+    jobs.execute()
+
+    assert busy_service.result(other).error_code == ""
+
+    assert len(busy_service.results(crowd, 300, timeout_seconds=120)) == 300
+    order = order_of_results(busy_service)
+    assert order.index(other) < 300
