@@ -13,6 +13,8 @@ def answering_workers(*, timeout_seconds: float) -> list[str]:
     connection = current_app.connection_for_read()
     try:
         with connection:
+            # Left to itself, asking would go on trying to connect for ever.
+            connection.ensure_connection(max_retries=1, interval_start=0, reraise_as_library_errors=False)
             answers = current_app.control.ping(timeout=timeout_seconds, connection=connection)
     except (*connection.connection_errors, *connection.channel_errors) as error:
         message = f"the broker does not answer: {error}"
