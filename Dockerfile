@@ -11,7 +11,9 @@ RUN python -m venv /opt/rtmanager \
     && sed 's/[[:space:]]*#.*//' requirements.txt > /tmp/constraints.txt \
     && touch README.md \
     && /opt/rtmanager/bin/pip install --no-cache-dir --constraint /tmp/constraints.txt . \
-    && /opt/rtmanager/bin/pip uninstall --yes rtmanager
+    && /opt/rtmanager/bin/pip uninstall --yes rtmanager \
+    && printf '#!/bin/sh\nexec python /srv/rtmanager/manage.py rtm "$@"\n' > /opt/rtmanager/bin/rtm \
+    && chmod 755 /opt/rtmanager/bin/rtm
 
 FROM python:3.11-slim
 ENV PATH=/opt/rtmanager/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -23,6 +23,8 @@ ADAPTERS: Mapping[str, tuple[str, ...]] = {
     "prometheus_client": ("rtmanager/api/metrics.py",),
     "psycopg2": ("rtmanager/databases.py",),
     "sqlalchemy": ("rtmanager/databases.py",),
+    "click": ("rtmanager/cli/*",),
+    "httpx": ("rtmanager/cli/api.py",),
     "pydantic": ("rtmanager/config.py",),
     "pydantic_settings": ("rtmanager/config.py",),
 }
@@ -50,7 +52,17 @@ def test_the_product_imports_neither_its_tests_nor_its_local_tooling() -> None:
 
 
 def test_only_the_configuration_reads_the_environment() -> None:
-    assert [name_of(path) for path in PRODUCT if _reads_environment(path)] == []
+    readers = {name_of(path) for path in PRODUCT if _reads_environment(path)}
+
+    # The command line is a program of its own, which has never heard of the service's settings.
+    assert readers == {"rtmanager/cli/connection.py"}
+
+
+def test_the_command_line_knows_the_service_by_its_api_only() -> None:
+    ours = {name for path in modules("rtmanager/cli") for name in _imported_modules(path) if name.startswith(PACKAGES)}
+
+    others = {name for name in ours if not name.startswith("rtmanager.cli")}
+    assert others == {"rtmanager", "rtmanager.durations", "operations.explain_text"}
 
 
 def test_nobody_listens_to_django_signals() -> None:
@@ -79,6 +91,11 @@ def _reads_environment(path: Path) -> bool:
         if isinstance(node, ast.Call | ast.Subscript) and "os.environ" in ast.unparse(node).partition("(")[0]:
             return True
     return False
+
+
+def _imported_modules(path: Path) -> set[str]:
+    nodes = [node for node in ast.walk(syntax(path)) if isinstance(node, ast.ImportFrom)]
+    return {node.module for node in nodes if node.module}
 
 
 def _imports(path: Path, *names: str) -> bool:
