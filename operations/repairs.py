@@ -127,7 +127,10 @@ def _remove_leftover(attempt: Attempt) -> Result:
     is_the_games_own = (
         attempt.runtime is not None and seen is not None and attempt.runtime.current_container_id == seen.id
     )
-    if seen is None or is_the_games_own:
+    if seen is None:
+        # By our own hand, if an attempt that died had begun to remove it.
+        return Result(acted=attempt.timeline.has("remove"))
+    if is_the_games_own:
         return Result()
     if _is_kept(attempt, seen):
         return _kept(attempt, seen)

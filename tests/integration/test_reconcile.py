@@ -17,7 +17,7 @@ from runtimes.models import Runtime
 from runtimes.policy import current_policy
 from runtimes.specs import LABEL_STACK, build_spec
 from runtimes.states import RuntimeStatus
-from tests.integration.rigs import IMAGE, Rig, health_events, published
+from tests.integration.rigs import IMAGE, Rig, end_backoff, health_events, published
 
 
 def hand_made(rig: Rig, game_id: str = "g9", *, stack: str = "default", run: bool = True) -> str:
@@ -168,6 +168,17 @@ class TestDispose:
         assert (operation.outcome, operation.error_code) == (Outcome.SUCCESS, "")
         assert rig.engine.containers == {}
         assert not Runtime.objects.exists()
+
+    def test_what_was_removed_before_the_answer_got_lost_is_no_replay(self, rig: Rig) -> None:
+        failed = rig.start(image_ref="galaxy-engine:9.9.9")
+        assert failed.started_at is not None
+        self.left_by(rig, failed, started_at_ms=epoch_ms(failed.started_at))
+        rig.engine.fail_after("remove", ContainersUnavailableError("Docker is away"))
+        (operation,) = reconcile()
+        end_backoff(operation)
+
+        assert rig.do(operation).outcome == Outcome.SUCCESS
+        assert (operation.error_code, rig.engine.containers) == ("", {})
 
     def test_a_game_of_an_earlier_database_is_adopted_though_its_operation_id_is_taken_again(self, rig: Rig) -> None:
         failed = rig.start(image_ref="galaxy-engine:9.9.9")
