@@ -160,7 +160,8 @@ class RedisJobStreams:
             try:
                 answer = self._look(count=count, block_ms=block_ms)
             except redis.ResponseError as error:
-                if "NOGROUP" not in str(error):
+                # The second is what a read that waits is told when the stream goes away under it.
+                if not any(word in str(error) for word in ("NOGROUP", "UNBLOCKED")):
                     raise
                 # The server came back without its data: begin again; what is on record already is not done twice.
                 log.warning("consumer_group_recreated", streams=self.names)

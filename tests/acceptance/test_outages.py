@@ -1,6 +1,10 @@
 """Servers that come late or go away: the processes wait, say so once, and lose nothing."""
 
+import json
+import os
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,8 +12,9 @@ import pytest
 from tests.acceptance.conftest import MakeService
 from tests.servers import databases
 from tests.servers.databases import PostgresServer, RedisServer
+from tests.servers.docker_gate import DockerGate, opened_gate
 from tests.servers.server_images import ServerImages
-from tests.servers.service import Servers, Service, migrate
+from tests.servers.service import RESULTS, START_JOBS, Servers, Service, migrate
 from tests.servers.waiting import wait_for
 
 LOOPS = {"bridge": "bridge", "relay": "relay"}
@@ -169,3 +174,162 @@ def test_a_service_whose_servers_come_late_waits_for_them(
     for process in service.processes.values():
         process.wait_until_up()
     assert [name for name, process in service.processes.items() if not process.is_running] == []
+
+
+@pytest.fixture
+def docker_gate(docker_host: str, tmp_path: Path) -> Iterator[DockerGate]:
+    """A way to Docker that can be cut."""
+    if not docker_host.startswith("unix://"):
+        pytest.skip("the gate stands before a socket")
+    with opened_gate(tmp_path / "gate.sock", Path(docker_host.removeprefix("unix://"))) as gate:
+        yield gate
+
+
+def warnings_of(service: Service, name: str) -> list[str]:
+    """The events that a process has warned of in its current run."""
+    lines = [json.loads(line) for line in service.processes[name].log.splitlines() if line.startswith("{")]
+    return [line["event"] for line in lines if line["level"] in {"warning", "error"}]
+
+
+def test_while_docker_is_away_nothing_changes_one_warning_is_given_and_jobs_wait(
+    make_service: MakeService, docker_gate: DockerGate, engine_image: str
+) -> None:
+    service = make_service(DOCKER_HOST=docker_gate.host, RECONCILE_INTERVAL="1s", INSPECT_INTERVAL="1s")
+    running, *new = (service.playground.game_id(name) for name in ("running", "a", "b", "c"))
+    service.start()
+    service.start_job(running, engine_image)
+    service.result(running)
+    before = service.rows("SELECT * FROM runtimes_runtime")
+
+    docker_gate.shut()
+
+    service.stop_job(running)
+    for game_id in new:
+        service.start_job(game_id, engine_image)
+    wait_for(lambda: min(_deferrals(service, one) for one in (running, *new)) >= 3, what="three vain tries of each")
+    service.processes["watcher"].wait_for_log("loop_waits")
+    missing = service.wait_until_ready(503)
+    assert "docker" in missing
+    assert service.rows("SELECT * FROM runtimes_runtime") == before
+    assert len(service.entries(RESULTS)) == 1
+    docker_gate.open()
+    assert [one.error_code for one in service.results(running, 2)] == ["", ""]
+    assert {service.result(game_id).error_code for game_id in new} == {""}
+    service.processes["worker"].wait_for_log("docker_reached_again")
+    # One from each process that deals with Docker, however many games waited and however often it was asked.
+    assert warnings_of(service, "worker").count("docker_not_reached") == 1
+    assert {"operation_deferred", "reconcile_skipped"} & set(warnings_of(service, "worker")) == set()
+    assert service.rows("SELECT max(attempt - deferrals) FROM operations_operation") == [(1,)]
+
+
+def test_a_call_in_hand_when_redis_goes_away_is_answered_and_reading_goes_on(
+    make_service: MakeService, own_servers: Servers, engine_image: str
+) -> None:
+    service = make_service(own_servers, START_SETTLE="2s")
+    called, job = (service.playground.game_id(name) for name in ("called", "job"))
+    service.start()
+    service.start_job(job, engine_image)
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(service.post, called, "start", image_ref=engine_image)
+        wait_for(lambda: service.playground.containers(called), what="the start to be under way")
+
+        own_servers.redis.kill()
+
+        assert call.result(timeout=30).status_code == 200
+    assert service.record(called)["status"] == "running"
+    assert [one["state"] for one in service.operations(called)] == ["finished"]
+    assert service.post(called, "stop", reason="cancelled").json()["error"]["code"] == "service_unavailable"
+    wait_for(lambda: _is_finished(service, job), what="the job to be done without Redis")
+    own_servers.redis.revive()
+    service.stop_job(job)
+    assert [one.error_code for one in service.results(job, 2)] == ["", ""]
+    assert [one.container_id != "" for one in service.results(job, 2)] == [True, True]
+
+
+def test_nothing_is_acknowledged_while_postgresql_is_away(
+    make_service: MakeService, own_servers: Servers, engine_image: str
+) -> None:
+    service = make_service(own_servers)
+    job, called = (service.playground.game_id(name) for name in ("job", "called"))
+    service.start()
+    own_servers.postgres.kill()
+    service.wait_until_ready(503)
+
+    entry_id = service.start_job(job, engine_image)
+    answer = service.post(called, "start", image_ref=engine_image)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "service_unavailable")
+    (group,) = service.streams.xinfo_groups(START_JOBS)
+    # Not read yet, or read and not acknowledged: Redis still has it for us either way.
+    assert group["last-delivered-id"] != entry_id or group["pending"] == 1
+    own_servers.postgres.revive()
+    assert service.result(job).error_code == ""
+    assert not service.has_record(called)
+
+
+def test_a_redis_that_loses_all_its_data_under_the_running_service_is_filled_again(
+    make_service: MakeService, own_servers: Servers, engine_image: str
+) -> None:
+    service = make_service(own_servers)
+    published, unpublished, new = (service.playground.game_id(name) for name in ("published", "unpublished", "new"))
+    service.start()
+    service.start_job(published, engine_image)
+    service.result(published)
+    service.processes["relay"].freeze()
+    service.start_job(unpublished, engine_image)
+    wait_for(lambda: _is_finished(service, unpublished), what="a result that is not published yet")
+
+    service.streams.flushall()
+
+    service.processes["relay"].thaw()
+    service.start_job(new, engine_image)
+    assert service.result(new).error_code == ""
+    assert service.result(unpublished).error_code == ""
+    service.processes["bridge"].wait_for_log("consumer_group_recreated")
+    service.run_command("republish", "--since", "1h")
+    assert service.result(published).error_code == ""
+    assert [len(service.results(game_id)) for game_id in (published, unpublished, new)] == [1, 1, 1]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for one directory."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system")
+    place = tmp_path / "disk"
+    place.mkdir()
+    _mount("-t", "tmpfs", "-o", "size=64k,nr_inodes=3", "tmpfs", str(place))
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_state_root_that_takes_nothing_fails_the_start_clearly_and_the_next_one_goes_well(
+    make_service: MakeService, engine_image: str, small_disk: Path, trouble: str
+) -> None:
+    service = make_service(GAME_STATE_ROOT=str(small_disk))
+    first, unlucky, next_one = (service.playground.game_id(name) for name in ("first", "unlucky", "next"))
+    service.start()
+    service.start_job(first, engine_image)
+    assert service.result(first).error_code == ""
+    if trouble == "full":
+        (small_disk / "last-inode").touch()
+    else:
+        _mount("-o", "remount,ro", str(small_disk))
+
+    service.start_job(unlucky, engine_image)
+
+    failed = service.result(unlucky)
+    assert (failed.outcome, failed.error_code) == ("failure", "start_config_invalid")
+    reason = "No space left on device" if trouble == "full" else "Read-only file system"
+    assert reason in failed.error_message
+    assert not service.has_record(unlucky)
+    assert service.playground.containers(unlucky) == []
+    assert [one.status for one in service.playground.containers(first)] == ["running"]
+    _mount("-o", "remount,rw,nr_inodes=100", str(small_disk))
+    service.start_job(next_one, engine_image)
+    assert service.result(next_one).error_code == ""

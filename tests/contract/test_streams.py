@@ -544,6 +544,18 @@ def test_a_waiting_read_comes_back_with_the_first_entry(real_site: RedisSite) ->
         assert ids(reading.result(timeout=3)) == [produced]
 
 
+def test_a_waiting_read_under_which_everything_is_lost_goes_on_with_the_next_entry(real_site: RedisSite) -> None:
+    jobs = ready(real_site.jobs())
+
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(jobs.read_new, count=10, block_ms=4000)
+        wait_for(lambda: real_site.client.info("clients")["blocked_clients"], what="a blocked client")
+        real_site.flush()
+        produced = real_site.produce(STOP, game_id="a")
+
+        assert ids(reading.result(timeout=9)) == [produced]
+
+
 def test_a_waiting_read_ends_with_nothing_when_nothing_comes(real_site: RedisSite) -> None:
     began = time.monotonic()
 

@@ -189,6 +189,13 @@ class Service:
         headers = {"X-Galaxy-Caller": caller} if caller else {}
         return self.client.post(f"/api/v1/internal/runtimes/{game_id}/{verb}", json=body, headers=headers)
 
+    def run_command(self, *arguments: str) -> str:
+        """Run a management command in the service's environment, as an operator does; what it printed."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=CLONE, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Look into the service's database, for states that no answer shows while a process is away."""
         return self.servers.postgres.rows(self.servers.database, query, *parameters)

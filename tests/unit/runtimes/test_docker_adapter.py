@@ -192,6 +192,7 @@ def test_a_wait_on_an_engine_that_hangs_is_unknown(engine: ScriptedEngine, impat
     "answer",
     [
         (500, {"message": "OCI runtime create failed: no such file"}),
+        (500, {"message": "mkdir /var/lib/docker/overlay2/x/merged: no space left on device"}),
         (400, {"message": "bad"}),
         (403, {"message": "denied"}),
     ],
