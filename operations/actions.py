@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from operations import black_boxes
 from operations.attempts import Attempt, FailedWithAftermathError, Result
 from operations.clock import database_now
 from operations.events import HealthEvent, HealthEventType
@@ -24,7 +25,7 @@ from operations.launching import (
 )
 from operations.lobby import ask_lobby
 from operations.repairs import end_of, has_lost_its_container, on_record
-from operations.states import OpKind
+from operations.states import BoxCause, OpKind
 from runtimes.containers.base import Container, ContainerStartFailedError, ContainerState
 from runtimes.exceptions import ConflictError, RuntimeManagerError, RuntimeNotFoundError
 from runtimes.models import Runtime
@@ -60,10 +61,10 @@ def stop(attempt: Attempt) -> Result:
         return _replay(record)
     seen = observe(attempt)
     if seen is None or not attempt.owns(seen):
-        return _gone(record, health=(_disappeared(record),))
+        return _gone(record, health=(_disappeared(attempt, record),))
     earlier = _before_us(attempt, seen)
     if not stop_container(attempt, seen):
-        return _gone(record, health=(_disappeared(record),))
+        return _gone(record, health=(_disappeared(attempt, record),))
     return Result(
         status=RuntimeStatus.STOPPED,
         changes={"stopped_at": database_now(), "current_container_id": seen.id},
@@ -272,13 +273,15 @@ def _before_us(attempt: Attempt, seen: Container | None) -> tuple[HealthEvent, .
     if record is None or record.status != RuntimeStatus.RUNNING or is_ours:
         return ()
     if seen is None:
-        return (_disappeared(record),)
+        return (_disappeared(attempt, record),)
     if seen.id == record.current_container_id and seen.state == ContainerState.EXITED:
+        black_boxes.capture(attempt, seen.id, BoxCause.EXITED, seen=seen)
         return end_of(seen, at=seen.finished_at or database_now())
     return ()
 
 
-def _disappeared(record: Runtime) -> HealthEvent:
+def _disappeared(attempt: Attempt, record: Runtime) -> HealthEvent:
+    black_boxes.capture_lost(attempt, record)
     return HealthEvent(HealthEventType.CONTAINER_DISAPPEARED, record.current_container_id or "", database_now())
 
 

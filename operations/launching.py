@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import structlog
 from django.conf import settings
 
+from operations import black_boxes
 from operations.attempts import Attempt
 from operations.clock import database_now
 from operations.events import epoch_ms
 from operations.pulls import pull
-from operations.repairs import ran_out_of_memory
+from operations.states import BoxCause
 from runtimes.containers.base import (
     Container,
     ContainerStartFailedError,
@@ -22,6 +23,7 @@ from runtimes.containers.base import (
     NoSuchContainerError,
 )
 from runtimes.exceptions import RuntimeManagerError, StartConfigInvalidError
+from runtimes.health import ran_out_of_memory
 from runtimes.images import check_image_ref
 from runtimes.specs import LABEL_IMAGE_REF, ContainerSpec, build_spec, limits_from_labels, state_path
 from runtimes.state_dirs import ensure_state_dir
@@ -106,6 +108,7 @@ def launch(attempt: Attempt, seen: Container | None, wanted: Launch) -> str:
             _run(attempt, container_id, settle_seconds=wanted.settle_seconds)
     except RuntimeManagerError as error:
         if not error.transient:
+            black_boxes.capture(attempt, container_id, BoxCause.CRASH_AT_START)
             with attempt.mutation("remove"):
                 attempt.containers.remove(container_id)
         raise
@@ -138,6 +141,7 @@ def remove_container(attempt: Attempt, seen: Container) -> None:
     """Stop and remove a container of the game. Idempotent. Raises ContainerStartFailedError for a foreign one."""
     refuse_foreign(attempt, seen)
     stop_container(attempt, seen)
+    black_boxes.capture_before_removal(attempt, seen)
     with attempt.mutation("remove"):
         attempt.containers.remove(seen.id)
 

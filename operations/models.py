@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from operations.states import OPEN_STATES, OpKind, OpSource, OpState, Outcome, Topic
+from operations.states import OPEN_STATES, BoxCause, OpKind, OpSource, OpState, Outcome, Topic
 from runtimes.models import GAME_ID_MAX_LENGTH
 
 
@@ -187,6 +187,48 @@ class DeadLetter(models.Model):
         return f"#{self.pk} {self.stream} {self.entry_id}"
 
 
+class BlackBox(models.Model):
+    """What is kept of a container that has ended, before it goes; see ``operations.black_boxes``.
+
+    ``occurrence`` tells the ends of one container apart: one end is one box, however many find it. All of it is bounded
+    and without secrets. What could not be had is empty, and ``note`` says why. The oldest of a game are deleted.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    game_id = models.CharField(max_length=GAME_ID_MAX_LENGTH)
+    container_id = models.CharField(max_length=64)
+    occurrence = models.CharField(max_length=32)
+    operation = models.ForeignKey(
+        Operation, null=True, blank=True, on_delete=models.SET_NULL, related_name="black_boxes"
+    )
+    cause = models.CharField(max_length=16, choices=BoxCause.choices)
+    occurred_at = models.DateTimeField()
+    captured_at = models.DateTimeField(db_default=Now())
+    exit_code = models.IntegerField(null=True, blank=True)
+    oom_killed = models.BooleanField(default=False)
+    image_ref = models.TextField(blank=True, default="")
+    image_id = models.TextField(blank=True, default="")
+    image_digest = models.TextField(blank=True, default="")
+    note = models.TextField(blank=True, default="")
+    limits = models.JSONField(default=dict)
+    probes = models.JSONField(default=dict)
+    log = models.JSONField(default=list)
+    inspect = models.JSONField(default=dict)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = "black box"
+        verbose_name_plural = "black boxes"
+        indexes: ClassVar = [models.Index(fields=["game_id", "-id"], name="black_box_by_game")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["container_id", "occurrence"], name="black_box_one_per_end"),
+            models.CheckConstraint(condition=Q(cause__in=BoxCause.values), name="black_box_cause_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.game_id} {self.container_id[:12]} ({self.cause})"
+
+
 class ImagePull(models.Model):
     """The last pull of an image: who does it, or did, and how it ended. See ``operations.pulls``.
 
@@ -220,3 +262,45 @@ class Pulse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} of {self.who}"
+
+
+class Tally(models.Model):
+    """How often something has happened since the tables were made; see ``operations.tallies``.
+
+    ``labels`` are the values of the labels, joined by commas; ``bucket`` is the place in a histogram, 0 where there is
+    none; ``seconds`` is the sum of what was measured.
+    """
+
+    series = models.CharField(max_length=40)
+    labels = models.CharField(max_length=160, blank=True, default="")
+    bucket = models.SmallIntegerField(default=0)
+    number = models.BigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0)
+
+    class Meta:
+        verbose_name_plural = "tallies"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["series", "labels", "bucket"], name="tally_one_per_bucket"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.series} {self.labels} [{self.bucket}]: {self.number}"
+
+
+class TallyEntry(models.Model):
+    """One thing that has happened and is not folded into its ``Tally`` yet. Only ever added and taken away: whoever
+    adds one waits for nobody, as he would for a row that all count in.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    series = models.CharField(max_length=40)
+    labels = models.CharField(max_length=160, blank=True, db_default="")
+    bucket = models.SmallIntegerField(db_default=0)
+    number = models.BigIntegerField(db_default=1)
+    seconds = models.FloatField(db_default=0.0)
+
+    class Meta:
+        verbose_name_plural = "tally entries"
+
+    def __str__(self) -> str:
+        return f"{self.series} {self.labels} +{self.number}"

@@ -3,18 +3,18 @@
 import re
 from datetime import datetime
 
+from operations import black_boxes
 from operations.attempts import Attempt, Result
 from operations.clock import database_now
 from operations.events import HealthEvent, HealthEventType, epoch_ms
 from operations.models import Operation
-from operations.states import OpKind
+from operations.states import BoxCause, OpKind
 from runtimes.containers.base import Container
+from runtimes.health import ran_out_of_memory
 from runtimes.models import Runtime
 from runtimes.specs import ENGINE_PORT, LABEL_IMAGE_REF, state_path
 from runtimes.states import RuntimeStatus
 
-# The exit code of what was ended by SIGKILL.
-_KILLED = 128 + 9
 # What a label must look like to be looked up; people can write anything into one.
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -29,7 +29,7 @@ def adopt(attempt: Attempt) -> Result:
         attempt,
         seen,
         note=_image_note(attempt, seen, image_ref=_image_ref(seen)),
-        health=_loss(record, instead=seen, at=now),
+        health=_loss(attempt, instead=seen, at=now),
     )
 
 
@@ -82,7 +82,7 @@ def dispose(attempt: Attempt) -> Result:
         status=RuntimeStatus.REMOVED,
         changes={"removed_at": now, "current_container_id": None},
         image_ref=record.current_image_ref or "",
-        health=_loss(record, instead=None, at=now),
+        health=_loss(attempt, instead=None, at=now),
     )
 
 
@@ -93,6 +93,7 @@ def observe_exit(attempt: Attempt) -> Result:
         return Result()
     if seen is None or seen.is_alive:
         return Result()
+    black_boxes.capture(attempt, seen.id, BoxCause.EXITED, seen=seen)
     ended_at = seen.finished_at or database_now()
     return Result(
         status=RuntimeStatus.STOPPED,
@@ -134,6 +135,7 @@ def _remove_leftover(attempt: Attempt) -> Result:
         return Result()
     if _is_kept(attempt, seen):
         return _kept(attempt, seen)
+    black_boxes.capture(attempt, seen.id, BoxCause.REMOVED, seen=seen)
     with attempt.mutation("remove"):
         attempt.containers.remove(seen.id)
     return Result(acted=True, note=f"removed container {seen.id[:12]}, left behind by operation {seen.operation_id}")
@@ -169,20 +171,15 @@ def _image_note(attempt: Attempt, seen: Container, *, image_ref: str) -> str:
     return ""
 
 
-def _loss(record: Runtime | None, *, instead: Container | None, at: datetime) -> tuple[HealthEvent, ...]:
+def _loss(attempt: Attempt, *, instead: Container | None, at: datetime) -> tuple[HealthEvent, ...]:
     """The recorded container that has gone, if the record said that it was running."""
+    record = attempt.runtime
     if record is None or record.status != RuntimeStatus.RUNNING or not record.current_container_id:
         return ()
     if instead is not None and instead.id == record.current_container_id:
         return ()
+    black_boxes.capture_lost(attempt, record)
     return (HealthEvent(HealthEventType.CONTAINER_DISAPPEARED, record.current_container_id, at),)
-
-
-def ran_out_of_memory(seen: Container) -> bool:
-    """Whether the kernel ended it for its memory. Docker's mark alone does not say so: it stays once any process of the
-    container was killed for that, even if the container lived on and ended later by itself.
-    """
-    return seen.oom_killed and seen.exit_code == _KILLED
 
 
 def end_of(seen: Container, *, at: datetime) -> tuple[HealthEvent, ...]:

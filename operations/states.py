@@ -58,6 +58,18 @@ class StopReason(models.TextChoices):
     TIMEOUT = "timeout", "timeout"
 
 
+class BoxCause(models.TextChoices):
+    """How the container ended whose black box it is."""
+
+    EXITED = "exited", "ended by itself or was killed"
+    OOM = "oom", "out of memory"
+    CRASH_AT_START = "crash_at_start", "crashed at its start"
+    DISAPPEARED = "disappeared", "disappeared"
+    REPLACED = "replaced", "replaced while unwell"
+    STOPPED = "stopped", "stopped as asked"
+    REMOVED = "removed", "taken back"
+
+
 class Topic(models.TextChoices):
     """The kinds of message RTM publishes; settings map each to the name of its stream."""
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 from runtimes.containers.base import Container, ContainerState
 
 UNHEALTHY = "unhealthy"
+# The exit code of what was ended by SIGKILL.
+_KILLED = 128 + 9
 
 # Alive, but not doing what it should. A container that has ended is no matter of health.
 ODD_STATES = frozenset({ContainerState.PAUSED, ContainerState.RESTARTING, ContainerState.DEAD})
@@ -44,6 +46,13 @@ def inspection_of(container: Container) -> Inspection:
 def is_judged(container: Container) -> bool:
     """Whether the periodic inspection has a say: the container lives, or hangs between life and death."""
     return container.is_alive or container.state in ODD_STATES
+
+
+def ran_out_of_memory(container: Container) -> bool:
+    """Whether the kernel ended it for its memory. Docker's mark alone does not say so: it stays once any process of the
+    container was killed for that, even if the container lived on and ended later by itself.
+    """
+    return container.oom_killed and container.exit_code == _KILLED
 
 
 def after_inspection(before: Inspection, now: Inspection) -> Transition:
