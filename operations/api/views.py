@@ -1,21 +1,38 @@
 """The log of what was done."""
 
 import re
+from collections.abc import Mapping, Sequence
 
-from drf_spectacular.utils import extend_schema
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from operations.api.records import OperationListSerializer, OperationSerializer
 from operations.api.schema import OPERATION_ID
 from operations.models import Operation
+from operations.states import OpKind, OpState, Outcome
 from runtimes.api.base import ContractView
 from runtimes.api.paging import answer_page, read_page
 from runtimes.api.schema import ALWAYS, GAME_ID, PAGE, errors
 from runtimes.exceptions import ErrorCode, InvalidRequestError, RuntimeNotFoundError
-from runtimes.games import check_game_id
+from runtimes.games import GAME_ID_PATTERN, check_game_id
 
 _OPERATION_ID = re.compile(r"[1-9][0-9]{0,18}")
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "state": OpState.values,
+    "outcome": Outcome.values,
+    "op_kind": OpKind.values,
+}
+_FILTERS = [
+    *(
+        OpenApiParameter(name, enum=choices, description=f"Only with this {name}.")
+        for name, choices in _CHOICES.items()
+    ),
+    OpenApiParameter(
+        "game_id", {"type": "string", "pattern": f"^{GAME_ID_PATTERN}$"}, description="Only of this game."
+    ),
+]
 
 
 class OperationListView(ContractView):
@@ -32,6 +49,24 @@ class OperationListView(ContractView):
         check_game_id(game_id)
         page = read_page(request)
         rows = Operation.objects.filter(game_id=game_id).order_by("-id")
+        if page.after:
+            rows = rows.filter(id__lt=_parse_cursor_id(page.after))
+        return answer_page(request, rows, limit=page.limit, serializer=OperationSerializer, key=lambda row: str(row.pk))
+
+
+class AllOperationsView(ContractView):
+    """The log of all games."""
+
+    @extend_schema(
+        operation_id="internalListAllOperations",
+        summary="List the operations of all games, newest first",
+        parameters=[*_FILTERS, *PAGE, *ALWAYS],
+        responses={200: OperationListSerializer, **errors(ErrorCode.INVALID_REQUEST)},
+    )
+    def get(self, request: Request) -> Response:
+        """One page of the log, filtered as asked. One query whatever it holds."""
+        page = read_page(request)
+        rows = _filtered(request).order_by("-id")
         if page.after:
             rows = rows.filter(id__lt=_parse_cursor_id(page.after))
         return answer_page(request, rows, limit=page.limit, serializer=OperationSerializer, key=lambda row: str(row.pk))
@@ -55,6 +90,21 @@ class OperationView(ContractView):
             message = f"there is no operation {operation_id[:20]!a}"
             raise RuntimeNotFoundError(message)
         return Response(OperationSerializer(operation).data)
+
+
+def _filtered(request: Request) -> QuerySet[Operation]:
+    rows = Operation.objects.all()
+    for name, choices in _CHOICES.items():
+        value = request.query_params.get(name)
+        if value is not None and value not in choices:
+            message = f"{name}: must be one of {', '.join(choices)}"
+            raise InvalidRequestError(message)
+        rows = rows.filter(**{name: value}) if value is not None else rows
+    game_id = request.query_params.get("game_id")
+    if game_id is None:
+        return rows
+    check_game_id(game_id)
+    return rows.filter(game_id=game_id)
 
 
 def _parse_cursor_id(text: str) -> int:

@@ -19,6 +19,11 @@ def wait(operation: Operation, *, timeout_seconds: float) -> Operation:
     return operation
 
 
+def idle(seconds: float) -> bool:
+    """Let some time pass; False, at once, when this process is asked to end."""
+    return not _closing.wait(seconds)
+
+
 def stop_waiting() -> None:
     """From now on nobody waits in this process: an honest 202 at once beats a connection cut in a while."""
     _closing.set()

@@ -8,6 +8,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from operations.api.records import EXAMPLE as OPERATION
 from runtimes.api.records import EXAMPLE as RUNTIME
+from tasks.api.records import EXAMPLE as LETTER
 
 EXPORTED = Path(__file__).parents[3] / "docs" / "openapi.yaml"
 OPERATIONS = {
@@ -21,6 +22,15 @@ OPERATIONS = {
     "internalPatchRuntime": ("post", "/api/v1/internal/runtimes/{game_id}/patch"),
     "internalCleanupRuntimeContainer": ("delete", "/api/v1/internal/runtimes/{game_id}/container"),
     "internalListOperations": ("get", "/api/v1/internal/runtimes/{game_id}/operations"),
+    "internalExplainRuntime": ("get", "/api/v1/internal/runtimes/{game_id}/explain"),
+    "internalListAllOperations": ("get", "/api/v1/internal/operations"),
+    "internalListEvents": ("get", "/api/v1/internal/events"),
+    "internalListDeadLetters": ("get", "/api/v1/internal/dead-letters"),
+    "internalGetDeadLetter": ("get", "/api/v1/internal/dead-letters/{letter_id}"),
+    "internalRedriveDeadLetter": ("post", "/api/v1/internal/dead-letters/{letter_id}/redrive"),
+    "internalExamine": ("get", "/api/v1/internal/doctor"),
+    "internalGetRuntimeLogs": ("get", "/api/v1/internal/runtimes/{game_id}/logs"),
+    "internalGetRuntimeStats": ("get", "/api/v1/internal/runtimes/{game_id}/stats"),
     "internalGetOperation": ("get", "/api/v1/internal/operations/{operation_id}"),
 }
 
@@ -49,7 +59,9 @@ def test_every_endpoint_has_the_operation_id_of_the_contract(schema: dict[str, A
     assert found == OPERATIONS
 
 
-@pytest.mark.parametrize(("component", "example"), [("RuntimeRecord", RUNTIME), ("Operation", OPERATION)])
+@pytest.mark.parametrize(
+    ("component", "example"), [("RuntimeRecord", RUNTIME), ("Operation", OPERATION), ("DeadLetter", LETTER)]
+)
 def test_every_field_of_a_record_is_always_present(
     schema: dict[str, Any], component: str, example: dict[str, Any]
 ) -> None:
@@ -63,7 +75,7 @@ def test_every_body_is_closed(schema: dict[str, Any]) -> None:
     paths = schema["paths"]
     restart = paths["/api/v1/internal/runtimes/{game_id}/restart"]["post"]["requestBody"]
 
-    assert set(bodies) == {"StartRequest", "StopRequest", "PatchRequest"}
+    assert set(bodies) == {"StartRequest", "StopRequest", "PatchRequest", "RedriveRequest"}
     assert {body["additionalProperties"] for body in bodies.values()} == {False}
     assert restart["content"]["application/json"]["schema"]["additionalProperties"] is False
     assert "required" not in restart
