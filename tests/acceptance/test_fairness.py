@@ -27,7 +27,7 @@ def registry(docker_host: str) -> Iterator[SlowRegistry]:
 @pytest.fixture
 def busy_service(make_service: MakeService) -> Service:
     """One worker of four slots: two may pull at once."""
-    service = make_service(WORKER_CONCURRENCY="4")
+    service = make_service()
     service.start()
     return service
 

@@ -262,6 +262,7 @@ def _settings(servers: Servers, playground: Playground) -> dict[str, str]:
         "CONTAINER_STOP_TIMEOUT_SECONDS": "2",
         "GAME_LEASE_TTL_SECONDS": "6",
         "SHUTDOWN_TIMEOUT": f"{SHUTDOWN_SECONDS}s",
+        "WORKER_CONCURRENCY": "4",
     }
 
 
