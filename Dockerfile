@@ -12,7 +12,7 @@ RUN python -m venv /opt/rtmanager \
     && touch README.md \
     && /opt/rtmanager/bin/pip install --no-cache-dir --constraint /tmp/constraints.txt . \
     && /opt/rtmanager/bin/pip uninstall --yes rtmanager \
-    && printf '#!/bin/sh\nexec python /srv/rtmanager/manage.py rtm "$@"\n' > /opt/rtmanager/bin/rtm \
+    && printf '#!/bin/sh\nexport PYTHONPATH=/srv/rtmanager\nexec python -m rtmanager.cli "$@"\n' > /opt/rtmanager/bin/rtm \
     && chmod 755 /opt/rtmanager/bin/rtm
 
 FROM python:3.11-slim

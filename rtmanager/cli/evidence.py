@@ -90,12 +90,14 @@ def _describe(box: Json) -> list[tuple[str, Any]]:
         ("container", box["container_id"]),
         ("image", box["image_ref"]),
         ("digest", box["image_digest"]),
+        ("operation", box["operation_id"]),
+        ("note", box["note"]),
         *((f"limit {name}", value) for name, value in box["limits"].items()),
     ]
 
 
 def _last_words(box: Json) -> str:
-    lines = [plain(line if isinstance(line, str) else line["line"]) for line in box["log"]]
+    lines = [plain(line["line"]) for line in box["log"]]
     return "\n".join(["last lines:", *lines]) if lines else "It wrote nothing."
 
 

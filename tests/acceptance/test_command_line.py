@@ -141,6 +141,19 @@ def test_events_are_followed_as_they_come(service: Service, game_id: str, engine
     assert interrupt(following) == 130
 
 
+@pytest.mark.parametrize("words", [("list", "--watch", "--every", "100ms"), ("stats", "{game}", "--watch")])
+def test_what_is_watched_comes_again_until_ctrl_c(
+    service: Service, game_id: str, engine_image: str, *, words: tuple[str, ...]
+) -> None:
+    rtm(service, "start", game_id, engine_image)
+    watching = begin(service, *(word.format(game=game_id) for word in words), "--json")
+
+    seen = [json.loads(next_line(watching.stdout)) for _ in range(2)]
+
+    assert seen[0].keys() == seen[1].keys()
+    assert interrupt(watching) == 130
+
+
 def test_ctrl_c_ends_the_waiting_and_not_the_operation(service: Service, game_id: str, stubborn_image: str) -> None:
     rtm(service, "start", game_id, stubborn_image)
     stopping = begin(service, "stop", game_id)

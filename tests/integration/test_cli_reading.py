@@ -194,3 +194,46 @@ def test_a_token_opens_the_service_whichever_way_it_is_given(
     assert operate.exit_code == 6
     assert "operate" in operate.stderr
     assert bearer not in operate.output
+
+
+def test_the_log_of_a_game_keeps_its_two_streams_apart(rtm: Terminal, engine: FakeEngine) -> None:
+    rtm("start", "g-1", IMAGE)
+    (container_id,) = engine.containers
+    engine.say(container_id, "turn 1 begins")
+    engine.say(container_id, "no \x1b[2Jmap", stream="stderr")
+
+    done, last = rtm("logs", "g-1"), rtm.json("logs", "g-1", "--tail", "1")
+
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "turn 1 begins\n", "no \N{REPLACEMENT CHARACTER}[2Jmap\n")
+    assert [line["stream"] for line in last["items"]] == ["stderr"]
+    assert rtm("logs", "g-1", "--since", "2026-11-21T00:00:00Z", "--timestamps").exit_code == 0
+    assert rtm("logs", "g-9").exit_code == 3
+
+
+def test_stats_tell_what_a_container_uses(rtm: Terminal) -> None:
+    rtm("start", "g-1", IMAGE)
+
+    told = rtm("stats", "g-1")
+
+    assert told.exit_code == 0
+    assert [line.split()[0] for line in told.stdout.splitlines()] == [
+        "container", "measured", "processor", "memory", "processes", "received", "sent",
+    ]  # fmt: skip
+    assert set(rtm.json("stats", "g-1")) >= {"cpu_percent", "memory_bytes", "pids"}
+
+
+def test_black_boxes_tell_how_the_containers_of_a_game_ended(rtm: Terminal, engine: FakeEngine) -> None:
+    rtm("start", "g-1", IMAGE)
+    (container_id,) = engine.containers
+    engine.say(container_id, "the last words")
+    rtm("stop", "g-1")
+    rtm("cleanup", "g-1")
+
+    (box,) = rtm.json("black-boxes", "g-1")["items"]
+    listed, shown = rtm("black-boxes", "g-1"), rtm("black-box", box["id"])
+
+    assert box["cause"] in listed.stdout
+    assert box["container_id"] == container_id
+    assert "the last words" in shown.stdout
+    assert rtm("black-boxes", "g-9").stdout == "No container of this game has ended yet.\n"
+    assert rtm("black-box", "999").exit_code == 3
