@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from operations.models import Operation, OutboxEvent
+from operations.models import BlackBox, Operation, OutboxEvent
 from runtimes.admin import ReadOnly, render_json
 
 
@@ -98,6 +100,66 @@ class OutboxEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  #
     def pretty_fields(self, event: OutboxEvent) -> SafeString:
         """The message as it goes to the stream."""
         return render_json(event.fields)
+
+
+@admin.register(BlackBox)
+class BlackBoxAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+    """How containers ended, and what they left."""
+
+    list_display = ("id", "game", "cause", "exit_code", "oom_killed", "image_ref", "occurred_at", "operation_link")
+    list_filter = ("cause", "oom_killed")
+    search_fields = ("game_id__exact", "container_id__startswith", "id__exact")
+    search_help_text = "A whole game id or box id, or the beginning of a container id."
+    ordering = ("-id",)
+    show_full_result_count = False
+    fieldsets = (
+        (None, {"fields": ("id", "game", "cause", "exit_code", "oom_killed", "occurred_at", "captured_at", "note")}),
+        ("Container", {"fields": ("container_id", "image_ref", "image_id", "image_digest", "operation_link")}),
+        ("Last lines", {"fields": ("last_lines",)}),
+        ("Health", {"fields": ("pretty_probes",)}),
+        ("Limits", {"fields": ("pretty_limits",)}),
+        ("Inspection", {"fields": ("pretty_inspect",), "classes": ("collapse",)}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BlackBox]:
+        """Without the large columns, which the page of one box then reads by itself."""
+        return super().get_queryset(request).defer("log", "inspect", "limits", "probes")
+
+    @admin.display(description="game", ordering="game_id")
+    def game(self, box: BlackBox) -> SafeString | str:
+        """The way to the game's record."""
+        return link_to_runtime(box.game_id)
+
+    @admin.display(description="operation", ordering="operation")
+    def operation_link(self, box: BlackBox) -> SafeString | str:
+        """The way to the operation that kept it."""
+        if box.operation_id is None:
+            return "-"
+        address = reverse("admin:operations_operation_change", args=[box.operation_id])
+        return format_html('<a href="{}">#{}</a>', address, box.operation_id)
+
+    @admin.display(description="log")
+    def last_lines(self, box: BlackBox) -> SafeString | str:
+        """What the container wrote last."""
+        if not box.log:
+            return "-"
+        lines = format_html_join("\n", "{} {} {}", ((one["at"] or "", one["stream"], one["line"]) for one in box.log))
+        return format_html("<pre>{}</pre>", lines)
+
+    @admin.display(description="probes")
+    def pretty_probes(self, box: BlackBox) -> SafeString:
+        """What was observed of its health."""
+        return render_json(box.probes)
+
+    @admin.display(description="in force")
+    def pretty_limits(self, box: BlackBox) -> SafeString:
+        """Limits and hardening."""
+        return render_json(box.limits)
+
+    @admin.display(description="Docker's own words")
+    def pretty_inspect(self, box: BlackBox) -> SafeString:
+        """The inspection."""
+        return render_json(box.inspect)
 
 
 def _step_cells(step: Mapping[str, Any]) -> tuple[Any, ...]:

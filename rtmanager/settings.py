@@ -128,6 +128,7 @@ CELERY_BEAT_SCHEDULE = {
     "inspect-runtimes": _periodic("rtmanager.inspect_runtimes", RTMANAGER.inspect_interval),
     "clean-up-expired": _periodic("rtmanager.clean_up_expired", RTMANAGER.cleanup_interval),
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
+    "trim-black-boxes": _periodic("rtmanager.trim_black_boxes", timedelta(hours=1)),
     # By the way of the real work, so that it tells whether that is open.
     "canary": _periodic("rtmanager.canary", timedelta(seconds=15), queue="lifecycle"),
 }
@@ -166,6 +167,7 @@ SPECTACULAR_SETTINGS = {
         "OperationKind": "operations.states.OpKind",
         "OperationSource": "operations.states.OpSource",
         "StopReason": "operations.states.StopReason",
+        "BlackBoxCause": "operations.states.BoxCause",
         "ErrorCode": "runtimes.api.schema.ERROR_CODES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,

@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 from celery import shared_task
 
-from operations import outbox, retention
+from operations import black_boxes, outbox, retention
 from operations.inspection import inspect_all
 from operations.reconciler import reconcile_all
 from runtimes.containers.base import ContainersUnavailableError
@@ -44,3 +44,9 @@ def clean_up_expired() -> int:
 def trim_outbox() -> int:
     """Delete events published more than 30 days ago; returns how many. Idempotent, bounded per call."""
     return outbox.forget_published_before(age=_PUBLISHED_KEPT, limit=_DELETED_AT_ONCE)
+
+
+@shared_task(name="rtmanager.trim_black_boxes")
+def trim_black_boxes() -> int:
+    """Delete all but each game's newest black boxes; returns how many. Idempotent, bounded per call."""
+    return black_boxes.forget_oldest()

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from operations.api.black_boxes import BlackBoxListView, BlackBoxView
 from operations.api.events import EventListView
 from operations.api.explain import ExplainView
 from operations.api.verbs import CleanupView, PatchView, RestartView, StartView, StopView
@@ -14,6 +15,8 @@ urlpatterns = [
     path("runtimes/<str:game_id>/patch", PatchView.as_view(), name="runtime-patch"),
     path("runtimes/<str:game_id>/container", CleanupView.as_view(), name="runtime-container"),
     path("runtimes/<str:game_id>/operations", OperationListView.as_view(), name="runtime-operations"),
+    path("runtimes/<str:game_id>/black-boxes", BlackBoxListView.as_view(), name="runtime-black-boxes"),
+    path("black-boxes/<str:box_id>", BlackBoxView.as_view(), name="black-box"),
     path("runtimes/<str:game_id>/explain", ExplainView.as_view(), name="runtime-explain"),
     path("operations", AllOperationsView.as_view(), name="operation-list"),
     path("operations/<str:operation_id>", OperationView.as_view(), name="operation"),

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from operations.models import Operation, OutboxEvent
+from operations.models import BlackBox, Operation, OutboxEvent
 from runtimes.models import HealthSnapshot, Runtime
 
 AT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -17,6 +17,7 @@ LISTS = [
     "admin:runtimes_runtime_changelist",
     "admin:operations_operation_changelist",
     "admin:operations_outboxevent_changelist",
+    "admin:operations_blackbox_changelist",
 ]
 
 
@@ -41,6 +42,14 @@ def add_game(number: int) -> Operation:
     )
     OutboxEvent.objects.create(
         topic="job_results", dedupe_key=f"d-{number}", game_id=runtime.game_id, fields={"outcome": "success"}
+    )
+    BlackBox.objects.create(
+        game_id=runtime.game_id,
+        container_id=runtime.current_container_id,
+        cause="exited",
+        occurred_at=AT,
+        exit_code=3,
+        log=[{"at": None, "stream": "stderr", "line": "<no map>"}],
     )
     return Operation.objects.create(
         game_id=runtime.game_id,
@@ -77,10 +86,18 @@ def test_a_list_takes_the_same_queries_however_long_it_is(admin: Client, page: s
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("model", ["runtimes_runtime", "operations_operation", "operations_outboxevent"])
+@pytest.mark.parametrize(
+    "model", ["runtimes_runtime", "operations_operation", "operations_outboxevent", "operations_blackbox"]
+)
 def test_nothing_can_be_added_changed_or_deleted(admin: Client, model: str) -> None:
     operation = add_game(1)
-    key = {"runtimes_runtime": "g-1", "operations_operation": operation.pk}.get(model, OutboxEvent.objects.get().pk)
+    keys = {
+        "runtimes_runtime": "g-1",
+        "operations_operation": operation.pk,
+        "operations_outboxevent": OutboxEvent.objects.get().pk,
+        "operations_blackbox": BlackBox.objects.get().pk,
+    }
+    key = keys[model]
 
     statuses = [
         admin.get(reverse(f"admin:{model}_add")).status_code,
@@ -117,7 +134,7 @@ def test_an_operation_is_found_by_its_id(admin: Client) -> None:
 
 @pytest.mark.parametrize("query", ["9" * 40, "-1", "1.5", "\x00", "ä"])
 def test_no_search_term_breaks_a_list(admin: Client, query: str) -> None:
-    assert [admin.get(reverse(page), {"q": query}).status_code for page in LISTS] == [200, 200, 200]
+    assert [admin.get(reverse(page), {"q": query}).status_code for page in LISTS] == [200] * len(LISTS)
 
 
 def test_an_operation_page_shows_its_steps_and_links_its_game(admin: Client) -> None:
@@ -128,6 +145,15 @@ def test_an_operation_page_shows_its_steps_and_links_its_game(admin: Client) -> 
     assert "<td>pull_image</td><td>2026-11-21T08:30:00Z</td><td>11</td><td>&lt;none&gt;</td>" in page
     assert f'href="{reverse("admin:runtimes_runtime_change", args=["g-1"])}"' in page
     assert "1.500 s" in page
+
+
+def test_the_page_of_a_black_box_shows_the_last_lines_as_text(admin: Client) -> None:
+    add_game(1)
+
+    page = admin.get(reverse("admin:operations_blackbox_change", args=[BlackBox.objects.get().pk])).content.decode()
+
+    assert "stderr &lt;no map&gt;" in page
+    assert f'href="{reverse("admin:runtimes_runtime_change", args=["g-1"])}"' in page
 
 
 def test_a_runtime_page_shows_its_health_and_links_its_operations(admin: Client) -> None:

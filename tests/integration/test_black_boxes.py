@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from operations import black_boxes
+from operations import evidence
 from operations.black_boxes import KEPT_PER_GAME, forget_oldest
 from operations.models import BlackBox, Operation
 from operations.reconciler import reconcile_all
@@ -245,7 +245,7 @@ def test_a_defect_in_taking_a_box_does_not_fail_the_operation(rig: Rig, monkeypa
         message = "a defect"
         raise TypeError(message)
 
-    monkeypatch.setattr(black_boxes.evidence, "probes_of", broken)
+    monkeypatch.setattr(evidence, "probes_of", broken)
     rig.engine.exit(rig.start().container_id, exit_code=3)
 
     assert repair(rig).outcome == Outcome.SUCCESS
