@@ -10,7 +10,7 @@ CHAOS := $(if $(JOBS),--jobs $(JOBS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SER
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop clean test chaos check lock openapi venv
+.PHONY: help demo run stop clean test chaos grid check lock openapi venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: venv ## Run every test on real PostgreSQL, Redis and Docker (ARGS="..." go
 
 chaos: venv ## Kill everything while jobs run, count what got lost (JOBS= KILLS= SERVER_KILLS= MEDDLINGS= SEED=)
 	@$(PY) -m tests.chaos.storm $(CHAOS)
+
+grid: venv ## Break every operation at every step, and write docs/reliability.md anew
+	@GRID=write $(LOCAL) test tests/chaos/grid
 
 check: venv ## Lint, types, import rules, Django checks and the unit tests; needs no server
 	$(PY) -m ruff check
