@@ -92,7 +92,7 @@ def _run(body: Command, session: Session, *args: Any, **options: Any) -> None:
     except Failure as failure:
         failure.as_json = session.as_json
         raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         raise _Interrupted from None
     finally:
         session.close()

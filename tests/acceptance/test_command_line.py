@@ -209,6 +209,19 @@ def test_on_a_terminal_a_stop_asks_first_and_shows_its_steps(
     assert (code, status) == ((0, "stopped") if answer == "y" else (1, "running"))
 
 
+def test_ctrl_c_at_the_question_does_nothing(service: Service, game_id: str, engine_image: str) -> None:
+    rtm(service, "start", game_id, engine_image)
+    ours, theirs = pty.openpty()
+    stopping = begin(service, "stop", game_id, terminal=theirs)
+    os.close(theirs)
+    read_until(ours, "[y/N]")
+
+    code = interrupt(stopping)
+
+    os.close(ours)
+    assert (code, service.record(game_id)["status"]) == (130, "running")
+
+
 def test_the_doctor_finds_a_running_service_without_failures(service: Service) -> None:
     done = rtm(service, "doctor", "--json")
 
