@@ -137,7 +137,7 @@ def explain(facts: Facts, *, now: datetime) -> Explanation:
         health=_columns(facts.snapshot, SNAPSHOT_FIELDS) if facts.snapshot else None,
         health_history=tuple(_event(one) for one in facts.health_events),
         dead_letters=tuple({**_columns(one, _LETTER_FIELDS), "id": str(one.pk)} for one in facts.dead_letters),
-        black_box=str(facts.black_box) if facts.black_box is not None else None,
+        black_box=str(facts.black_box.pk) if facts.black_box else None,
         limits=facts.sight.limits,
     )
 

@@ -19,7 +19,7 @@ from operations import looks, vitals
 from operations.clock import database_now
 from operations.diagnosis.facts import Facts, Rules, Sight, StateDirectory
 from operations.explain import Explanation, explain
-from operations.models import DeadLetter, Operation, OutboxEvent, Pulse
+from operations.models import BlackBox, DeadLetter, Operation, OutboxEvent, Pulse
 from operations.replies import replies
 from operations.states import OPEN_STATES, OpKind, OpState, Outcome, Topic
 from runtimes.containers import connect, disconnect
@@ -124,10 +124,12 @@ def _of_operations(game_id: str) -> dict[str, Any]:
 
 def _of_service(game_id: str) -> dict[str, Any]:
     told = OutboxEvent.objects.filter(game_id=game_id, topic=Topic.HEALTH_EVENTS)
+    boxes = BlackBox.objects.filter(game_id=game_id).only("container_id", "operation_id").order_by("-id")
     letters = DeadLetter.objects.filter(game_id=game_id, redriven_at__isnull=True)
     return {
         "living_claims": Operation.objects.filter(state=OpState.RUNNING, lease_until__gt=Now()).count(),
         "health_events": tuple(told.order_by("-id")[:_HISTORY_SHOWN]),
+        "black_box": boxes.first(),
         "dead_letters": tuple(letters.order_by("-id")[:_LETTERS_SHOWN]),
         "pulses": dict(Pulse.objects.values_list("name", "beat_at")),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from operations.models import DeadLetter, Operation, OutboxEvent
+from operations.models import BlackBox, DeadLetter, Operation, OutboxEvent
 from operations.states import OpKind, OpState
 from runtimes.containers.base import Container
 from runtimes.models import HealthSnapshot, Runtime
@@ -123,7 +123,7 @@ class Facts:
     living_claims: int = 0
     health_events: tuple[OutboxEvent, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
-    black_box: int | None = None
+    black_box: BlackBox | None = None
 
     @property
     def name(self) -> str:
@@ -180,5 +180,6 @@ def current_step(operation: Operation) -> Mapping[str, Any] | None:
 
 
 def failed_step(operation: Operation) -> str:
-    """The name of the last step that went wrong; empty when none did."""
-    return next((step["name"] for step in reversed(operation.steps) if step.get("error")), "")
+    """The name of the last step that went wrong; empty when none did. Evidence that was not kept fails nothing."""
+    failed = (step["name"] for step in reversed(operation.steps) if step.get("error"))
+    return next((name for name in failed if name != "black_box"), "")

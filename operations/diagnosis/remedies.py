@@ -4,6 +4,7 @@ from operations.diagnosis.facts import Facts
 from operations.diagnosis.refusals import refusal
 from operations.diagnosis.verdicts import NextStep
 from operations.diagnosis.words import verb_command
+from operations.states import Outcome
 
 
 def start(facts: Facts, text: str, *, image_ref: str = "") -> NextStep:
@@ -32,7 +33,14 @@ def look(text: str, command: str = "") -> NextStep:
 
 
 def last_words(facts: Facts) -> str:
-    """Where the engine's last words are to be read."""
-    if facts.black_box is not None:
-        return f"Read the engine's last words in black box {facts.black_box}"
-    return "Read the engine's log" if facts.sight.own is not None else "Read the steps of the last operation"
+    """Where the engine's last words are to be read: the black box of this very end, the log, or the steps."""
+    own, box, last = facts.sight.own, facts.black_box, facts.last_asked
+    is_of_failure = (
+        box is not None and last is not None and last.outcome == Outcome.FAILURE and box.operation_id == last.pk
+    )
+    is_of_own = box is not None and own is not None and not own.is_alive and box.container_id == own.id
+    if box is not None and (is_of_failure or is_of_own or own is None):
+        return f"Read the engine's last words in black box {box.pk} (rtm black-box {box.pk})"
+    if own is not None:
+        return f"Read the engine's log (rtm logs {facts.game_id})"
+    return "Read the steps of the last operation"

@@ -17,7 +17,7 @@ from operations import gathering, looks, reconciler, runner
 from operations.events import HealthEvent, HealthEventType
 from operations.gathering import explain_game
 from operations.health import report
-from operations.models import DeadLetter, Operation, Pulse
+from operations.models import BlackBox, DeadLetter, Operation, Pulse
 from operations.states import OpKind, OpSource
 from runtimes.containers.base import Container, ContainerState
 from runtimes.containers.fake import FakeImage
@@ -146,7 +146,11 @@ class TestGames:
         rig.engine.images[IMAGE] = FakeImage(exits_with=3)
         rig.start()
 
-        assert cause() == "crash_at_start"
+        told = explain_game("g1")
+
+        box = BlackBox.objects.get()
+        assert (told.cause, told.black_box) == ("crash_at_start", str(box.pk))
+        assert f"black box {box.pk}" in told.next_step.text
 
     def test_a_missing_network_is_named_until_it_is_there(self, rig: Rig) -> None:
         rig.engine.networks.clear()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from operations.diagnosis.facts import Facts, Rules, Sight, StateDirectory
-from operations.models import DeadLetter, Operation
+from operations.models import BlackBox, DeadLetter, Operation
 from runtimes.containers.base import Container, ContainerState
 from runtimes.models import HealthSnapshot, Runtime
 from runtimes.specs import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK, OWNER
@@ -176,6 +176,8 @@ LETTER = DeadLetter(
     id=3, stream="runtime:start_jobs", entry_id="1-0", reason="image_ref is missing", received_at=ago(minutes=12)
 )
 
+BOX = BlackBox(id=12, game_id=GAME, container_id=CONTAINER_ID, operation_id=9)
+
 # Cause → what is known of a game to which just that has happened.
 GAMES: Mapping[str, Facts] = {
     "database_unreachable": Facts(
@@ -220,15 +222,15 @@ GAMES: Mapping[str, Facts] = {
         failed("image_pull_failed", NOT_PULLED, step="pull", image_ref=OTHER_IMAGE), sight=sees(None, has_image=False)
     ),
     "crash_at_start": after_failure(
-        failed("container_start_failed", DIED, step="settle", image_ref=OTHER_IMAGE), STOPPED, black_box=12
+        failed("container_start_failed", DIED, step="settle", image_ref=OTHER_IMAGE), STOPPED, black_box=BOX
     ),
     "start_failed": after_failure(failed("container_start_failed", "exec format error", step="start")),
     "out_of_memory": replace(
-        UP, sight=sees(ended(137, oom_killed=True), limits={"memory_bytes": 512 * 1024**2}), black_box=12
+        UP, sight=sees(ended(137, oom_killed=True), limits={"memory_bytes": 512 * 1024**2}), black_box=BOX
     ),
     "killed_outside": replace(UP, sight=sees(ended(137))),
     "exited_by_itself": replace(
-        UP, sight=sees(ended(1)), record=record("stopped"), last_change=operation("reconcile_exit", 8), black_box=12
+        UP, sight=sees(ended(1)), record=record("stopped"), last_change=operation("reconcile_exit", 8), black_box=BOX
     ),
     "wrong_network": replace(UP, sight=sees(container(addresses={"bridge": "172.17.0.2"}))),
     "docker_unhealthy": replace(
@@ -252,7 +254,7 @@ GAMES: Mapping[str, Facts] = {
         UP,
     ),
     "patch_reverted": after_failure(
-        failed("container_start_failed", LOST, op_kind="patch", image_ref=OTHER_IMAGE), UP, black_box=12
+        failed("container_start_failed", LOST, op_kind="patch", image_ref=OTHER_IMAGE), UP, black_box=BOX
     ),
     "operation_refused": after_failure(
         failed("conflict", f"game {GAME} is running; stop it before", op_kind="cleanup_container"), UP

@@ -10,6 +10,7 @@ from operations.diagnosis.facts import Facts, StateDirectory
 from operations.diagnosis.refusals import VERBS, refusal
 from operations.diagnosis.table import diagnose
 from operations.diagnosis.verdicts import Cause, Severity, Verdict
+from operations.models import BlackBox
 from runtimes.containers.base import ContainerState
 from tests.unit.operations.explained_games import (
     AWAY,
@@ -266,6 +267,14 @@ class TestEnds:
         adopted = replace(STOPPED, desired_by=None, last_asked=None, snapshot=snapshot("container_exited", exit_code=1))
 
         assert told(replace(adopted, sight=sees(ended(1)))).cause == Cause.EXITED_BY_ITSELF
+
+    def test_the_black_box_of_a_former_container_is_not_offered_for_this_one(self) -> None:
+        former = BlackBox(id=11, container_id=OTHER_ID)
+
+        verdict = told(replace(UP, sight=sees(ended(1)), black_box=former))
+
+        assert "rtm logs g-42" in verdict.step.text
+        assert "black box 12" in told(GAMES["exited_by_itself"]).step.text
 
 
 class TestLiving:

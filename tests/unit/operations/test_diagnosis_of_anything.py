@@ -20,6 +20,7 @@ from runtimes.exceptions import ErrorCode
 from runtimes.models import HealthSnapshot, Runtime
 from runtimes.states import RuntimeStatus
 from tests.unit.operations.explained_games import (
+    BOX,
     CONTAINER_ID,
     GAME,
     IMAGE,
@@ -149,7 +150,7 @@ def facts(draw: st.DrawFn) -> Facts:
         desired_by=draw(st.none() | _ENDED),
         living_claims=draw(st.integers(0, 2)),
         dead_letters=draw(st.sampled_from([(), (LETTER,)])),
-        black_box=draw(st.none() | st.just(12)),
+        black_box=draw(st.none() | st.just(BOX)),
         pulses=draw(st.dictionaries(st.sampled_from(["canary", "relist", "sweeper"]), _TIMES)),
     )
 

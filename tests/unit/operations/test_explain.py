@@ -16,6 +16,7 @@ from runtimes.api.records import EXAMPLE as RECORD_EXAMPLE
 from runtimes.api.records import RuntimeRecordSerializer
 from tests.unit.operations.explained_games import (
     AWAY,
+    BOX,
     CONTAINER_ID,
     GAMES,
     IMAGE,
@@ -183,7 +184,7 @@ class TestText:
     def test_limits_are_told_in_units(self) -> None:
         limits = {"memory_bytes": 512 * 1024**2, "nano_cpus": 1_500_000_000, "pids_limit": 512, "read_only": True}
 
-        text = render(answer(replace(UP, sight=sees(container(), limits=limits), black_box=12)))
+        text = render(answer(replace(UP, sight=sees(container(), limits=limits), black_box=BOX)))
 
         assert "512 MiB memory, 1.5 CPU, 512 processes, read-only root" in text
         assert "black box  #12" in text
