@@ -122,7 +122,8 @@ def _crash(facts: Facts, failed: Operation, now: datetime) -> Verdict:
 
 def _other(facts: Facts, failed: Operation, now: datetime) -> Verdict:
     outside = failed.error_code in {ErrorCode.DOCKER_UNAVAILABLE, ErrorCode.SERVICE_UNAVAILABLE}
-    why = "a server was away" if outside else f"{failed_step(failed) or 'it'} failed ({failed.error_code})"
+    at_step = f"its step {failed_step(failed)} failed" if failed_step(failed) else "it could not be done"
+    why = "a server was away" if outside else f"{at_step} ({failed.error_code})"
     text = "Do what the message says, then start the game"
     if outside or failed_step(failed) == "validate":
         text = "Start the game again if the reason is mended"
