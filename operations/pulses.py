@@ -8,10 +8,14 @@ import json
 import os
 import socket
 import time
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from django.db import connection
+from django.db.models.functions import Now
+
+from operations.models import Pulse
 
 # Often enough to tell of a loop that hangs within a minute, seldom enough to cost nothing.
 _BEAT_EVERY_SECONDS = 5.0
@@ -35,6 +39,9 @@ class PulseName(StrEnum):
     DOCKER_EVENT = "docker_event"
 
 
+# There may be several workers, and each has a pulse of its own behind this.
+WORKER_PREFIX = "worker:"
+_LONGEST_NAME = 63
 LOOPS = (PulseName.BRIDGE, PulseName.SWEEPER, PulseName.RELAY, PulseName.WATCHER, PulseName.PROBER)
 
 
@@ -42,6 +49,21 @@ def beat(name: str, **detail: Any) -> None:
     """Note that this happened now, by the clock of the database. One statement; the last one counts."""
     with connection.cursor() as cursor:
         cursor.execute(_UPSERT, [name, f"{socket.gethostname()}:{os.getpid()}", json.dumps(detail)])
+
+
+def name_of_worker(worker: str) -> str:
+    """The pulse of this worker (``host:pid``); of a long host name the end counts, where the pid is."""
+    return WORKER_PREFIX + worker[len(WORKER_PREFIX) - _LONGEST_NAME :]
+
+
+def forget(name: str) -> None:
+    """Take a pulse away. Idempotent."""
+    Pulse.objects.filter(name=name).delete()
+
+
+def forget_older(prefix: str, *, age: timedelta) -> None:
+    """Take away what begins so and has not beaten for so long. Idempotent."""
+    Pulse.objects.filter(name__startswith=prefix, beat_at__lt=Now() - age).delete()
 
 
 class SteadyPulse:

@@ -99,7 +99,10 @@ _BROKER_SOCKET = {
     "health_check_interval": 10,
     "global_keyprefix": f"rtm:{RTMANAGER.stack}:celery:",
 }
-CELERY_IMPORTS = ["tasks.lifecycle", "tasks.monitors", "tasks.canary", "tasks.leaving", "tasks.watchdog"]
+CELERY_IMPORTS = [
+    "tasks.lifecycle", "tasks.monitors", "tasks.canary", "tasks.leaving", "tasks.watchdog", "tasks.heartbeats",
+    "tasks.tallying",
+]  # fmt: skip
 CELERY_BROKER_URL = RTMANAGER.broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = _BROKER_SOCKET
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -129,6 +132,7 @@ CELERY_BEAT_SCHEDULE = {
     "clean-up-expired": _periodic("rtmanager.clean_up_expired", RTMANAGER.cleanup_interval),
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
     "trim-black-boxes": _periodic("rtmanager.trim_black_boxes", timedelta(hours=1)),
+    "fold-tallies": _periodic("rtmanager.fold_tallies", timedelta(seconds=15)),
     # By the way of the real work, so that it tells whether that is open.
     "canary": _periodic("rtmanager.canary", timedelta(seconds=15), queue="lifecycle"),
 }

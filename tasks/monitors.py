@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 from celery import shared_task
 
-from operations import black_boxes, outbox, retention
+from operations import black_boxes, outbox, retention, tallies
 from operations.inspection import inspect_all
 from operations.reconciler import reconcile_all
 from runtimes.containers.base import ContainersUnavailableError
@@ -44,6 +44,12 @@ def clean_up_expired() -> int:
 def trim_outbox() -> int:
     """Delete events published more than 30 days ago; returns how many. Idempotent, bounded per call."""
     return outbox.forget_published_before(age=_PUBLISHED_KEPT, limit=_DELETED_AT_ONCE)
+
+
+@shared_task(name="rtmanager.fold_tallies", ignore_result=True)
+def fold_tallies() -> None:
+    """Sum up what was counted since the last time. Idempotent; no figure changes by it."""
+    tallies.fold()
 
 
 @shared_task(name="rtmanager.trim_black_boxes")

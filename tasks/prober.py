@@ -19,6 +19,7 @@ from runtimes.health import ProbeAnswer, ProbeRecord, Transition, after_probe
 from runtimes.specs import ENGINE_PORT
 from tasks.leadership import Leadership
 from tasks.probes import HttpProbes, Target
+from tasks.tallying import count_probes
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Prober:
         self._failures: dict[str, int] = {}
         self._round: deque[tuple[float, Target]] = deque()
         self._next_round = 0.0
+        self._answered_well: list[bool] = []
 
     def step(self) -> float:
         """See Loop."""
@@ -70,6 +72,8 @@ class Prober:
     def _begin_round(self) -> None:
         """Raises ContainersUnavailableError when Docker cannot tell who is there: then nobody is asked."""
         began = time.monotonic()
+        count_probes(self._answered_well)
+        self._answered_well.clear()
         interval = max(settings.RTMANAGER.probe_interval.total_seconds(), _SHORTEST_INTERVAL_SECONDS)
         targets = _targets(_alive())
         present = {one.container_id for one in targets}
@@ -87,6 +91,7 @@ class Prober:
             self._probes.launch(due, timeout_seconds=settings.RTMANAGER.probe_timeout.total_seconds())
 
     def _judge(self, answers: Sequence[tuple[Target, ProbeAnswer]]) -> None:
+        self._answered_well += [answer.is_success for _target, answer in answers]
         reports = [report for target, answer in answers if (report := self._verdict(target, answer)) is not None]
         if any(_is_failure(one) for one in reports):
             # A container that has ended, or a Docker that is away, is not the failure of an engine.

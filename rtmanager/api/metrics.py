@@ -1,24 +1,29 @@
 """What machines watch: figures in the text format of Prometheus, measured when they are asked for.
 
-Nothing is counted in memory, so nothing is lost with a process and every web process tells the same. What is not
-known has no sample; it is never zero.
+All but the requests (``rtmanager.api.requests``) are those of the whole service: nothing of them is in memory, so
+nothing is lost with a process and every web process tells the same. What is not known has no sample; it is never zero.
 """
 
+import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from rest_framework.request import Request
 
-from operations.pulses import LOOPS, PulseName
+from operations.pulses import LOOPS, WORKER_PREFIX, PulseName
 from operations.states import OPEN_STATES
-from operations.vitals import Figures
-from rtmanager.api.observation import Observation, observe
+from operations.tallies import Tallies
+from operations.vitals import Beat, Figures
+from rtmanager import __version__
+from rtmanager.api import requests
+from rtmanager.api.counters import COUNTERS, HISTOGRAMS, TallyCollector
+from rtmanager.api.observation import Scrape, scrape
 from rtmanager.api.views import PublicView
 from runtimes.states import RuntimeStatus
 
@@ -28,19 +33,19 @@ Sample = tuple[tuple[str, ...], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One gauge: what it is called, what it says, and how it is read off an observation."""
+    """One gauge: what it is called, what it says, and how it is read off what was seen."""
 
     name: str
     help: str
-    read: Callable[[Observation], Iterable[Sample]]
+    read: Callable[[Scrape], Iterable[Sample]]
     labels: tuple[str, ...] = ()
 
 
-def _figure(read: Callable[[Figures], float | None]) -> Callable[[Observation], Iterable[Sample]]:
+def _figure(read: Callable[[Figures], float | None]) -> Callable[[Scrape], Iterable[Sample]]:
     return lambda seen: [((), read(seen.figures))] if seen.figures else []
 
 
-def _pulse_age(name: str) -> Callable[[Observation], Iterable[Sample]]:
+def _pulse_age(name: str) -> Callable[[Scrape], Iterable[Sample]]:
     return _figure(lambda figures: figures.age_of(name))
 
 
@@ -58,22 +63,53 @@ def _counts(names: Iterable[str], counted: Callable[[Figures], Mapping[str, int]
     return lambda seen: [((str(name),), counted(seen.figures).get(name, 0)) for name in names] if seen.figures else []
 
 
-def _loop_ages(seen: Observation) -> Iterable[Sample]:
+def _loop_ages(seen: Scrape) -> Iterable[Sample]:
     return [((str(name),), seen.figures.age_of(name)) for name in LOOPS] if seen.figures else []
 
 
-def _streams(attribute: str) -> Callable[[Observation], Iterable[Sample]]:
+def _streams(attribute: str) -> Callable[[Scrape], Iterable[Sample]]:
     return lambda seen: [((name,), getattr(one, attribute)) for name, one in (seen.backlogs or {}).items()]
 
 
-def _dependencies(seen: Observation) -> Iterable[Sample]:
+def _dependencies(seen: Scrape) -> Iterable[Sample]:
     return [((name,), 0.0 if reason else 1.0) for name, reason in seen.reasons.items()]
 
 
-def _vitals(seen: Observation) -> Iterable[Sample]:
+def _vitals(seen: Scrape) -> Iterable[Sample]:
     known = {name: said for name, said in seen.verdicts.items() if not said.startswith("unknown")}
     return [((name,), 1.0 if said in {"ok", "starting"} else 0.0) for name, said in known.items()]
 
+
+def _tallied(read: Callable[[Tallies], float]) -> Callable[[Scrape], Iterable[Sample]]:
+    return lambda seen: [((), read(seen.tallies))] if seen.tallies else []
+
+
+def _workers(figures: Figures) -> list[Beat]:
+    """Those that have said within four of their beats that they are there."""
+    return [
+        beat
+        for name, beat in figures.pulses.items()
+        if name.startswith(WORKER_PREFIX) and beat.age_seconds <= _LONGEST_SILENCE_SECONDS
+    ]
+
+
+def _slots(seen: Scrape) -> Iterable[Sample]:
+    if seen.figures is None:
+        return []
+    told = [beat.detail for beat in _workers(seen.figures)]
+    busy, hands = (sum(one.get(name, 0) for one in told) for name in ("busy", "hands"))
+    return [(("busy",), busy), (("free",), max(0, hands - busy))]
+
+
+def _queues(seen: Scrape) -> Iterable[Sample]:
+    return [((name,), number) for name, number in (seen.queues or {}).items()]
+
+
+def _build(_seen: Scrape) -> Iterable[Sample]:
+    return [((__version__, platform.python_version()), 1.0)]
+
+
+_LONGEST_SILENCE_SECONDS = 60.0
 
 METRICS = (
     Metric("rtmanager_dependency_up", "Whether the service can use this server.", _dependencies, ("dependency",)),
@@ -100,13 +136,32 @@ METRICS = (
            _streams("oldest_age_seconds"), ("stream",)),
     Metric("rtmanager_runtimes", "Games on record.",
            _counts(RuntimeStatus, lambda figures: figures.runtimes_by_status), ("status",)),
+    Metric("rtmanager_workers_alive", "Workers that have said within a minute that they are there.",
+           _figure(lambda figures: len(_workers(figures)))),
+    Metric("rtmanager_worker_slots", "What those workers can do at once.", _slots, ("state",)),
+    Metric("rtmanager_queue_messages", "Messages that wait in Celery's queues.", _queues, ("queue",)),
+    Metric("rtmanager_image_pulls_running", "Pulls under way.", _tallied(lambda told: told.pulls_running)),
+    Metric("rtmanager_operations_awaiting_image", "Operations that wait for a pull.",
+           _tallied(lambda told: told.awaiting_image)),
+    Metric("rtmanager_dead_letters_waiting", "Dead letters that nobody has redriven.",
+           _tallied(lambda told: told.letters_waiting)),
+    Metric("rtmanager_tally_entries", "Counts that are not summed up yet.", _tallied(lambda told: told.entries)),
+    Metric("rtmanager_build_info", "What runs here; always 1.", _build, ("version", "python")),
 )  # fmt: skip
 
 
-class ObservationCollector(Collector):
-    """All metrics of one observation; made anew for each scrape."""
+# Every metric there is, with its labels.
+CATALOGUE: Mapping[str, tuple[str, ...]] = {
+    **{metric.name: metric.labels for metric in METRICS},
+    **{counted.name: counted.labels for counted in (*COUNTERS, *HISTOGRAMS)},
+    **requests.LABELS,
+}
 
-    def __init__(self, seen: Observation) -> None:
+
+class GaugeCollector(Collector):
+    """All gauges of one look; made anew for each scrape."""
+
+    def __init__(self, seen: Scrape) -> None:
         self._seen = seen
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -119,10 +174,15 @@ class ObservationCollector(Collector):
             yield family
 
 
-def render(seen: Observation) -> bytes:
+def render(seen: Scrape) -> bytes:
     """The page that Prometheus reads."""
     registry = CollectorRegistry()
-    registry.register(ObservationCollector(seen))
+    registry.register(GaugeCollector(seen))
+    registry.register(TallyCollector(seen.tallies))
+    requests.begin_at_zero()
+    registry.register(requests.REQUESTS)
+    registry.register(requests.SECONDS)
+    ProcessCollector(registry=registry)
     return generate_latest(registry)
 
 
@@ -132,4 +192,4 @@ class MetricsView(PublicView):
     @extend_schema(exclude=True)
     def get(self, _request: Request) -> HttpResponse:
         """Looks at the same things as readyz, and answers 200 whatever it finds."""
-        return HttpResponse(render(observe()), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return HttpResponse(render(scrape()), content_type=CONTENT_TYPE_PLAIN_0_0_4)

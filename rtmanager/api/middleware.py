@@ -8,6 +8,8 @@ from collections.abc import Callable
 import structlog
 from django.http import HttpRequest, HttpResponse
 
+from rtmanager.api import requests
+
 log = structlog.get_logger(__name__)
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -33,7 +35,9 @@ class RequestLogMiddleware:
         structlog.contextvars.clear_contextvars()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response = self._get_response(request)
-            _log_finished(request, status=response.status_code, seconds=time.monotonic() - started)
+            seconds = time.monotonic() - started
+            _log_finished(request, status=response.status_code, seconds=seconds)
+            requests.note(request, status=response.status_code, seconds=seconds)
         response[REQUEST_ID_HEADER] = request_id
         return response
 

@@ -1,19 +1,22 @@
 """What readyz and metrics say beside the checks, on real servers."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.db.models.functions import Now
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from operations import pulses
+from operations import pulses, tallies
 from operations.models import Pulse
 from operations.pulses import LOOPS, PulseName
 from rtmanager.api import observation
 from runtimes.containers.fake import shared_engine
+from tasks import heartbeats
 from tests.conftest import RtmSettings
 from tests.servers.databases import RedisServer
 
@@ -31,6 +34,12 @@ def _ready_docker(settings: Settings) -> None:
 def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A web process that has been there for hours."""
     monkeypatch.setattr(observation, "_BEGAN", observation._BEGAN - 10_000)  # noqa: SLF001 - time is all that passes
+
+
+@pytest.fixture
+def just_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has come up this very moment, however long the tests before this one took."""
+    monkeypatch.setattr(observation, "_BEGAN", time.monotonic())
 
 
 def readyz(client: Client) -> tuple[int, dict[str, str]]:
@@ -63,6 +72,7 @@ def test_a_service_that_does_its_work_is_well(client: Client) -> None:
     assert set(vitals) == {*LOOPS, "canary", "relist", "operations", "leases", "outbox", "streams"}
 
 
+@pytest.mark.usefixtures("just_up")
 def test_a_service_that_has_just_been_started_says_so(client: Client) -> None:
     status, vitals = readyz(client)
 
@@ -150,3 +160,57 @@ def test_the_figures_are_open_to_everybody(client: Client, rtm_settings: RtmSett
     rtm_settings(api_auth="token")
 
     assert client.get("/metrics").status_code == 200
+
+
+def test_counters_stand_at_zero_before_anything_has_happened(client: Client) -> None:
+    samples = scrape(client)
+
+    assert samples["rtmanager_operations_finished_total", "start,failure,image_pull_failed"] == 0
+    assert samples["rtmanager_operation_wait_seconds_bucket", "start,+Inf"] == 0
+    assert samples["rtmanager_periodic_tasks_total", "reconcile,failure"] == 0
+    assert ("rtmanager_http_requests_total", "GET,api/v1/internal/runtimes,2xx") in samples
+    assert samples["rtmanager_queue_messages", "lifecycle"] == 0
+    assert samples["rtmanager_workers_alive", ""] == 0
+
+
+def test_what_was_counted_is_told_the_same_after_it_was_summed_up(client: Client) -> None:
+    tallies.count("operations_finished", "stop", "success", "")
+    before = scrape(client)
+
+    tallies.fold()
+
+    sample = ("rtmanager_operations_finished_total", "stop,success,")
+    assert before[sample] == scrape(client)[sample] == 1
+
+
+def test_requests_are_counted_by_the_pattern_of_their_route(client: Client) -> None:
+    sample = ("rtmanager_http_requests_total", "GET,api/v1/internal/runtimes/<str:game_id>,4xx")
+    before = scrape(client)[sample]
+
+    client.get("/api/v1/internal/runtimes/nobody")
+    client.get("/no/such/page")
+
+    after = scrape(client)
+    assert after[sample] == before + 1
+    assert {name for name in after if "nobody" in name[1] or "such" in name[1]} == set()
+
+
+def test_workers_that_say_that_they_are_there_are_counted_with_their_hands(client: Client) -> None:
+    heartbeats.beat_once(hands=16, busy=3)
+    pulses.beat("worker:gone:1", hands=16, busy=16)
+    Pulse.objects.filter(name="worker:gone:1").update(beat_at=Now() - timedelta(minutes=2))
+
+    samples = scrape(client)
+
+    assert samples["rtmanager_workers_alive", ""] == 1
+    assert samples["rtmanager_worker_slots", "busy"] == 3
+    assert samples["rtmanager_worker_slots", "free"] == 13
+
+
+def test_without_the_database_nothing_is_zero(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections["default"].settings_dict, "PORT", "1")
+
+    samples = scrape(client)
+
+    assert samples["rtmanager_dependency_up", "database"] == 0
+    assert [name for name, _labels in samples if name.startswith(("rtmanager_operation", "rtmanager_worker"))] == []

@@ -20,7 +20,7 @@ ADAPTERS: Mapping[str, tuple[str, ...]] = {
     "kombu": ("operations/dispatch.py",),
     "rest_framework": ("*/api/*",),
     "drf_spectacular": ("*/api/*", "rtmanager/urls.py"),
-    "prometheus_client": ("rtmanager/api/metrics.py",),
+    "prometheus_client": ("rtmanager/api/metrics.py", "rtmanager/api/counters.py", "rtmanager/api/requests.py"),
     "psycopg2": ("rtmanager/databases.py",),
     "sqlalchemy": ("rtmanager/databases.py",),
     "click": ("rtmanager/cli/*",),
