@@ -74,7 +74,11 @@ def worker_name() -> str:
 def _run_claimed(claim: Claim) -> None:
     operation = claim.operation
     with structlog.contextvars.bound_contextvars(
-        operation_id=operation.pk, game_id=operation.game_id, op_kind=operation.op_kind, fence=claim.fence
+        operation_id=operation.pk,
+        game_id=operation.game_id,
+        op_kind=operation.op_kind,
+        fence=claim.fence,
+        worker=operation.claimed_by,
     ):
         log.info("operation_claimed", attempt=operation.attempt, op_source=operation.op_source)
         try:

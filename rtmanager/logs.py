@@ -1,8 +1,14 @@
 """Structured logs: one event in the past tense per line, data in fields, secrets never."""
 
+import json
 import logging
 import logging.config
+import os
+import sys
+import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
 
 import structlog
 from structlog.types import Processor
@@ -14,6 +20,13 @@ _CHATTY = ("urllib3", "docker", "celery.app.trace", "celery.worker.strategy", "k
 def only_with_traceback(record: logging.LogRecord) -> bool:
     """Django repeats every 4xx and 5xx that our own request log has told already; a traceback is news."""
     return record.exc_info is not None
+
+
+def write_line(event: str, *, logger: str) -> None:
+    """Write one line without locks and buffers, for signal handlers: they may interrupt one who is just writing."""
+    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    record = {"event": event, "level": "info", "logger": logger, "at": at}
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{json.dumps(record)}\n".encode())
 
 
 def configure_logging(*, level: str, log_format: str) -> None:
@@ -59,3 +72,21 @@ def configure_logging(*, level: str, log_format: str) -> None:
             },
         }
     )
+    # What would be written past the log, over many lines, becomes one record of it.
+    logging.captureWarnings(capture=True)
+    if log_format == "json":
+        sys.excepthook = _log_uncaught
+        threading.excepthook = _log_thread
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    structlog.get_logger(__name__).critical("process_failed", exc_info=(kind, error, trace))
+
+
+def _log_thread(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is not None:
+        name = failed.thread.name if failed.thread else ""
+        structlog.get_logger(__name__).critical("thread_failed", thread=name, exc_info=failed.exc_value)

@@ -94,3 +94,27 @@ def test_of_refused_requests_django_repeats_only_those_with_a_traceback() -> Non
 
     assert not only_with_traceback(plain)
     assert only_with_traceback(failed)
+
+
+def test_warnings_and_what_nobody_catches_are_lines_of_the_same_form() -> None:
+    lines = (
+        "import threading, warnings\n"
+        "warnings.warn('old ways')\n"
+        "failing = threading.Thread(target=lambda: 1 / 0, name='t1')\n"
+        "failing.start(); failing.join()\n"
+        "import sys; sys.excepthook(ValueError, ValueError('over'), None)"
+    )
+
+    warned, thread, process = records(lines)
+
+    assert (warned["logger"], warned["level"]) == ("py.warnings", "warning")
+    assert (thread["event"], thread["thread"], thread["level"]) == ("thread_failed", "t1", "critical")
+    assert "ZeroDivisionError" in thread["exception"]
+    assert (process["event"], process["exception"]) == ("process_failed", "ValueError: over")
+
+
+def test_what_is_said_from_a_signal_handler_is_a_line_of_the_same_form() -> None:
+    (line,) = records("from rtmanager.logs import write_line\nwrite_line('bye', logger='celery')")
+
+    assert set(line) == {"event", "level", "logger", "at"}
+    assert line["event"] == "bye"
