@@ -205,4 +205,4 @@ def _cause_of_death(attempt: Attempt, container_id: str) -> str:
     if dead is None:
         return f"container {container_id[:12]} disappeared right after its start"
     cause = "out of memory" if ran_out_of_memory(dead) else f"exit code {dead.exit_code}"
-    return f"the engine died at once ({cause}); run the image by hand to see why"
+    return f"the engine died at once ({cause}); its black box holds its last lines"

@@ -6,14 +6,17 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.contract.labs import DERIVED, Lab, derive_image, docker_lab, fake_lab
+from tests.contract.labs import DERIVED, Lab, docker_lab, fake_lab
+from tests.servers.engine_images import derive_engine
 from tests.servers.playground import Playground
 
 
 @pytest.fixture(scope="session")
 def image_refs(docker_client: docker.DockerClient, engine_image: str, crashing_image: str) -> Mapping[str, str]:
     """Behaviour → reference of the image that has it."""
-    derived = {name: derive_image(docker_client, engine_image, name=name) for name in DERIVED}
+    derived = {
+        name: derive_engine(docker_client, engine_image, name=name, words=words) for name, words in DERIVED.items()
+    }
     return {"healthy": engine_image, "crashing": crashing_image, **derived}
 
 

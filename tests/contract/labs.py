@@ -1,12 +1,9 @@
 """What the container contract is tried on: one laboratory over the fake engine, one over a real Docker."""
 
-import io
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import docker
 
 from runtimes.containers.base import Containers
 from runtimes.containers.docker import DockerContainers
@@ -145,12 +142,3 @@ def docker_lab(playground: Playground, image_refs: Mapping[str, str], *, docker_
         say=say,
         create_mute=create_mute,
     )
-
-
-def derive_image(client: docker.DockerClient, base: str, *, name: str) -> str:
-    """One more layer of configuration on the healthy engine; its labels, inherited, get it removed at the end."""
-    ref = f"{base}-{name}"
-    dockerfile = f"FROM {base}\n{DERIVED[name]}\n".encode()
-    for answer in client.api.build(fileobj=io.BytesIO(dockerfile), tag=ref, rm=True, decode=True):
-        assert "error" not in answer, answer["error"]
-    return ref

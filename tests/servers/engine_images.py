@@ -45,6 +45,15 @@ _HEALTH_CHECK = (
     'HEALTHCHECK --interval=300ms --timeout=5s --retries=1 CMD ["sh", "-c", "! [ -e $GAME_STATE_PATH/fall-sick ]"]'
 )
 
+SECRET = "hunter2hunter2"  # what no black box may hold
+_TALK = """
+echo turn 1; echo api_key=$TURN_TOKEN >&2; cd $GAME_STATE_PATH
+if [ -e exit ]; then exit 3; fi
+: >> said; tail -f said &
+while sleep 0.05; do if [ -e exit ]; then exit 3; fi; if [ -e eat ]; then exec tail /dev/zero; fi; done
+"""
+_TALKING = [f"ENV TURN_TOKEN={SECRET}", f"CMD {json.dumps(['sh', '-c', _TALK])}"]
+
 
 def build_engine(client: docker.DockerClient, tag: str) -> str:
     """A healthy engine: answers ``/healthz`` on port 8080 and carries labels with limits. Returns the reference."""
@@ -65,6 +74,23 @@ def build_switched_engine(client: docker.DockerClient) -> str:
     """An engine that does as the files in its state directory tell it, with a health check and 32 MiB of memory."""
     labels = {**LIMIT_LABELS, LABEL_MEMORY: "32m"}
     return _build(client, "switched", command=["switched"], labels=labels, more=[_HEALTH_CHECK])
+
+
+def build_talking_engine(client: docker.DockerClient, base: str) -> str:
+    """An engine with a secret, that says two lines and then what a test lays into its state directory.
+
+    Files there: ``said`` is written to the log as it grows, ``exit`` ends the engine, ``eat`` makes it eat memory.
+    """
+    return derive_engine(client, base, name="talking", words="\n".join(_TALKING))
+
+
+def derive_engine(client: docker.DockerClient, base: str, *, name: str, words: str) -> str:
+    """One more layer, in the words of a Dockerfile. Its labels, inherited, get it removed at the end."""
+    reference = f"{base}-{name}"
+    dockerfile = f"FROM {base}\n{words}\n".encode()
+    for answer in client.api.build(fileobj=io.BytesIO(dockerfile), tag=reference, rm=True, decode=True):
+        assert "error" not in answer, answer["error"]
+    return reference
 
 
 def _build(
