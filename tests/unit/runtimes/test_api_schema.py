@@ -30,6 +30,8 @@ OPERATIONS = {
     "internalRedriveDeadLetter": ("post", "/api/v1/internal/dead-letters/{letter_id}/redrive"),
     "internalExamine": ("get", "/api/v1/internal/doctor"),
     "internalGetRuntimeLogs": ("get", "/api/v1/internal/runtimes/{game_id}/logs"),
+    "internalListBlackBoxes": ("get", "/api/v1/internal/runtimes/{game_id}/black-boxes"),
+    "internalGetBlackBox": ("get", "/api/v1/internal/black-boxes/{box_id}"),
     "internalGetRuntimeStats": ("get", "/api/v1/internal/runtimes/{game_id}/stats"),
     "internalGetOperation": ("get", "/api/v1/internal/operations/{operation_id}"),
 }
