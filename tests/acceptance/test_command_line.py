@@ -216,10 +216,12 @@ def test_ctrl_c_at_the_question_does_nothing(service: Service, game_id: str, eng
     os.close(theirs)
     read_until(ours, "[y/N]")
 
-    code = interrupt(stopping)
+    stopping.send_signal(signal.SIGINT)
 
+    # Nobody leaves a terminal before it has taken what was written to it.
+    read_until(ours, "")
     os.close(ours)
-    assert (code, service.record(game_id)["status"]) == (130, "running")
+    assert (stopping.wait(_LONG_ENOUGH_SECONDS), service.record(game_id)["status"]) == (130, "running")
 
 
 def test_the_doctor_finds_a_running_service_without_failures(service: Service) -> None:
