@@ -209,14 +209,14 @@ def test_on_a_terminal_a_stop_asks_first_and_shows_its_steps(
     assert (code, status) == ((0, "stopped") if answer == "y" else (1, "running"))
 
 
-def test_ctrl_c_at_the_question_does_nothing(service: Service, game_id: str, engine_image: str) -> None:
+def test_a_question_left_unanswered_does_nothing(service: Service, game_id: str, engine_image: str) -> None:
     rtm(service, "start", game_id, engine_image)
     ours, theirs = pty.openpty()
     stopping = begin(service, "stop", game_id, terminal=theirs)
     os.close(theirs)
     read_until(ours, "[y/N]")
 
-    stopping.send_signal(signal.SIGINT)
+    os.write(ours, b"\x04")
 
     # Nobody leaves a terminal before it has taken what was written to it.
     read_until(ours, "")
