@@ -1,7 +1,8 @@
 """The end of an operation: outcome, record, health and everything that must be said, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -27,6 +28,10 @@ from runtimes.specs import engine_endpoint
 from runtimes.states import INITIAL_STATUSES, RuntimeStatus
 
 Steps = Sequence[dict[str, object]]
+
+# Who wants to know of every operation that this process has ended, after the commit. Must not wait and never raise;
+# usually there is nobody.
+observers: list[Callable[[int], None]] = []
 
 
 def succeed(claim: Claim, result: Result, *, runtime: Runtime | None, steps: Steps) -> None:
@@ -117,7 +122,12 @@ def _answer(operation: Operation, fields: dict[str, str]) -> list[Message]:
     # Only stream jobs are answered on the stream; REST callers get theirs in the response.
     if operation.op_source != OpSource.LOBBY_STREAM:
         return []
-    return [Message(Topic.JOB_RESULTS, f"result:{operation.job_key}", operation.game_id, fields)]
+    return [Message(Topic.JOB_RESULTS, result_key(operation), operation.game_id, fields)]
+
+
+def result_key(operation: Operation) -> str:
+    """The name of the operation's result in the outbox."""
+    return f"result:{operation.job_key}"
 
 
 def _intent(operation: Operation, error: RuntimeManagerError, message: str) -> list[Message]:
@@ -136,5 +146,7 @@ def _intent(operation: Operation, error: RuntimeManagerError, message: str) -> l
 
 
 def _announce(operation: Operation) -> None:
+    for observe in observers:
+        transaction.on_commit(partial(observe, operation.pk))
     if operation.op_source in REST_SOURCES:
         transaction.on_commit(lambda: replies().announce(operation.pk))

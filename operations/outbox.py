@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -54,6 +54,12 @@ def mark_published(entry_ids: Mapping[int, str]) -> None:
                   FROM (VALUES {pairs}) AS done (id, entry_id) WHERE event.id = done.id""",  # noqa: S608 - placeholders
             params,
         )
+
+
+def published_at(dedupe_keys: Collection[str]) -> dict[str, datetime]:
+    """When the events of these keys were published; those that are not yet are left out."""
+    found = OutboxEvent.objects.filter(dedupe_key__in=dedupe_keys, published_at__isnull=False)
+    return {key: at for key, at in found.values_list("dedupe_key", "published_at") if at is not None}
 
 
 def published_since(topic: Topic, *, window: timedelta) -> list[tuple[int, str]]:

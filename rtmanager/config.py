@@ -6,6 +6,7 @@ Nothing else in the project reads ``os.environ``. The names, defaults and meanin
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
@@ -38,6 +39,7 @@ _HIGHEST_PORT = 65535
 _POSITIVE = Field(gt=0)
 _StreamName = Annotated[str, Field(min_length=1)]
 _MEMORY = r"^[1-9]\d*[bkmgBKMG]?$"
+_TRACES_PACKAGE = "opentelemetry.exporter.otlp.proto.http"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 
 
@@ -113,9 +115,10 @@ class Config(BaseSettings):
     shutdown_timeout: Duration = timedelta(seconds=30)
     stuck_after: Duration = timedelta(minutes=2)
 
-    # Logs
+    # Logs and traces
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
+    traces_endpoint: str = ""
 
     @field_validator(
         "start_settle", "inspect_interval", "probe_interval", "probe_timeout", "reconcile_interval",
@@ -161,6 +164,18 @@ class Config(BaseSettings):
         odd = parts.query or parts.fragment or parts.username or parts.port == 0
         if value and (parts.scheme not in {"http", "https"} or not parts.hostname or odd):
             message = "Lobby is asked over HTTP; write http://lobby:8080, or leave it empty"
+            raise ValueError(message)
+        return value
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _collector_can_be_told(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            message = "traces go over OTLP/HTTP; write http://collector:4318, or leave it empty"
+            raise ValueError(message)
+        if value and not _is_installed(_TRACES_PACKAGE):
+            message = "traces need packages that are not installed: pip install 'rtmanager[traces]', or leave it empty"
             raise ValueError(message)
         return value
 
@@ -211,6 +226,20 @@ class Config(BaseSettings):
             return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database + 1}"
         database = int(parts.path.strip("/") or "0")
         return urlunsplit(parts._replace(path=f"/{database + 1}"))
+
+    @property
+    def traces_url(self) -> str:
+        """Where traces are posted: ``TRACES_ENDPOINT``, with the usual path when it has none."""
+        parts = urlsplit(self.traces_endpoint)
+        return urlunsplit(parts._replace(path="/v1/traces")) if parts.path in {"", "/"} else self.traces_endpoint
+
+
+def _is_installed(package: str) -> bool:
+    """Whether it could be imported. What it needs itself is only loaded by asking, so nobody asks without reason."""
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 class BadSettingsError(Exception):

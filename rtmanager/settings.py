@@ -4,6 +4,7 @@ import secrets
 import sys
 from datetime import timedelta
 
+from rtmanager import __version__
 from rtmanager.config import BadSettingsError, load_config
 from rtmanager.databases import django_database, result_backend_url
 from rtmanager.logs import configure_logging
@@ -83,6 +84,8 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 
+RTM_VERSION = __version__
+
 # The adapters behind each port; tests name the fakes that ship with the product.
 RTM_CONTAINERS = "runtimes.containers.docker.DockerContainers"
 RTM_HINTS = "operations.dispatch.CeleryHints"
@@ -102,6 +105,8 @@ _BROKER_SOCKET = {
 CELERY_IMPORTS = [
     "tasks.lifecycle", "tasks.monitors", "tasks.canary", "tasks.leaving", "tasks.watchdog", "tasks.heartbeats",
     "tasks.tallying",
+    # Only with the setting: without it, nothing of it is in the process.
+    *(["tasks.traces"] if RTMANAGER.traces_endpoint else []),
 ]  # fmt: skip
 CELERY_BROKER_URL = RTMANAGER.broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = _BROKER_SOCKET

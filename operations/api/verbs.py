@@ -25,6 +25,7 @@ from operations.idempotency import accept_once
 from operations.intake import OperationRequest, accept_unless_busy
 from operations.models import IdempotencyKey, Operation
 from operations.replies import replies
+from operations.spans import rest_job_key
 from operations.states import OpKind, OpSource
 from runtimes.api.base import ContractView
 from runtimes.api.callers import Caller
@@ -62,7 +63,7 @@ class VerbView(ContractView):
             game_id=game_id,
             op_kind=self.op_kind,
             op_source=OP_SOURCES[caller.name],
-            job_key=f"rest:{uuid.uuid4()}",
+            job_key=rest_job_key(str(uuid.uuid4()), traceparent=request.headers.get("traceparent", "")),
             source_ref=request.headers.get("X-Request-ID", ""),
             arguments=arguments,
         )

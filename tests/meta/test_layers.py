@@ -21,6 +21,7 @@ ADAPTERS: Mapping[str, tuple[str, ...]] = {
     "rest_framework": ("*/api/*",),
     "drf_spectacular": ("*/api/*", "rtmanager/urls.py"),
     "prometheus_client": ("rtmanager/api/metrics.py", "rtmanager/api/counters.py", "rtmanager/api/requests.py"),
+    "opentelemetry": ("tasks/traces.py",),
     "psycopg2": ("rtmanager/databases.py",),
     "sqlalchemy": ("rtmanager/databases.py",),
     "click": ("rtmanager/cli/*",),

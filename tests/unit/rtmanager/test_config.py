@@ -314,3 +314,24 @@ def test_an_unusable_value_stops_the_process_without_a_traceback(name: str, valu
     assert f"{PREFIX}{name}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert SECRET not in ended.stderr
+
+
+def test_traces_go_to_the_usual_path_unless_one_is_given() -> None:
+    given = [Config(traces_endpoint=f"http://collector:4318{path}").traces_url for path in ("", "/", "/otlp")]
+
+    assert given == ["http://collector:4318/v1/traces", "http://collector:4318/v1/traces", "http://collector:4318/otlp"]
+
+
+def test_traces_without_their_packages_are_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTMANAGER_TRACES_ENDPOINT", "http://collector:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+
+    with pytest.raises(BadSettingsError, match=r"RTMANAGER_TRACES_ENDPOINT: .*rtmanager\[traces\]"):
+        load_config()
+
+
+def test_traces_to_what_is_no_address_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTMANAGER_TRACES_ENDPOINT", "collector:4318")
+
+    with pytest.raises(BadSettingsError, match=r"RTMANAGER_TRACES_ENDPOINT: .*http://collector:4318"):
+        load_config()
