@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
 
 from operations.models import BlackBox, Operation, OutboxEvent
 from runtimes.admin import ReadOnly, render_json
@@ -22,7 +23,7 @@ def link_to_runtime(game_id: str) -> SafeString | str:
 
 
 @admin.register(Operation)
-class OperationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+class OperationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfold brings no types
     """The log. Rows are written by the protocol alone."""
 
     list_display = ("id", "op_kind", "game", "state", "outcome", "error_code", "op_source", "accepted_at", "took")
@@ -78,7 +79,7 @@ class OperationAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # g
 
 
 @admin.register(OutboxEvent)
-class OutboxEventAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+class OutboxEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfold brings no types
     """What was told to the outside, and what still waits to be."""
 
     list_display = ("id", "topic", "game", "dedupe_key", "created_at", "published_at", "stream_entry_id")

@@ -59,6 +59,7 @@ class Operation(models.Model):
             models.Index(fields=["id"], condition=Q(state__in=OPEN_STATES), name="operation_open"),
             models.Index(fields=["-accepted_at"], name="operation_by_acceptance"),
             models.Index(fields=["source_ref"], name="operation_by_source_ref"),
+            models.Index(fields=["-id"], condition=Q(outcome=Outcome.FAILURE), name="operation_failed"),
             models.Index(fields=["id"], condition=~Q(awaits_image=""), name="operation_awaiting_image"),
         ]
         constraints: ClassVar = [

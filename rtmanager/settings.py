@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from rtmanager import __version__
 from rtmanager.config import BadSettingsError, load_config
+from rtmanager.console.theme import UNFOLD as UNFOLD  # noqa: PLC0414 - read by django-unfold
 from rtmanager.databases import django_database, result_backend_url
 from rtmanager.logs import configure_logging
 
@@ -19,6 +20,9 @@ DEBUG = False
 ALLOWED_HOSTS = [host.strip() for host in RTMANAGER.allowed_hosts.split(",") if host.strip()]
 
 INSTALLED_APPS = [
+    # Templates are found in this order: the console's, then the theme's, then Django's.
+    "rtmanager.console",
+    "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -75,11 +79,14 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+# One way to write a time everywhere: as the logs do.
+DATETIME_FORMAT = "Y-m-d H:i:s"
 
 STATIC_URL = "static/"
 # Assets come straight from the packages that ship them: nothing to collect, nothing to forget.
 WHITENOISE_USE_FINDERS = True
 
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"

@@ -22,6 +22,7 @@ urlpatterns = [
     path("api/v1/internal/doctor", DoctorView.as_view(), name="doctor"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("admin/", include("rtmanager.console.urls")),
     path("admin/", admin.site.urls),
 ]
 

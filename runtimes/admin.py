@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, StackedInline
 
 from runtimes import tokens
 from runtimes.models import ApiToken, HealthSnapshot, Runtime
@@ -47,7 +48,7 @@ def render_json(value: Any) -> SafeString:
     return format_html("<pre>{}</pre>", json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
 
 
-class HealthSnapshotInline(ReadOnly, admin.StackedInline):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+class HealthSnapshotInline(ReadOnly, StackedInline):  # type: ignore[misc]  # django-unfold brings no types
     """The last thing seen of a game's container, on the game's page."""
 
     model = HealthSnapshot
@@ -68,12 +69,11 @@ class HealthSnapshotInline(ReadOnly, admin.StackedInline):  # type: ignore[type-
         return render_json(snapshot.details)
 
 
-@admin.register(Runtime)
-class RuntimeAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
-    """All games and what is on record of them."""
+class RuntimeAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfold brings no types
+    """All games and what is on record of them; registered by the console, which adds what can be done to them."""
 
     list_display = ("game_id", "status", "current_image_ref", "short_container_id", "last_op_at", "operations")
-    list_filter = ("status",)
+    list_filter: tuple[Any, ...] = ("status",)
     # Left-anchored and case-sensitive, so that the indexes serve them at any number of games.
     search_fields = ("game_id__startswith", "current_container_id__startswith")
     search_help_text = "The beginning of a game id or of a container id."
@@ -117,7 +117,7 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for my
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+class ApiTokenAdmin(ModelAdmin):  # type: ignore[misc]  # django-unfold brings no types
     """Tokens are made, rotated and revoked; never edited, never deleted, their digests never shown."""
 
     form = ApiTokenForm

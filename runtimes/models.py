@@ -39,6 +39,14 @@ class Runtime(models.Model):
 
     class Meta:
         ordering: ClassVar = ["game_id"]
+        # What the console asks of people, verb by verb; the API's callers have scopes instead.
+        permissions: ClassVar = [
+            ("start_runtime", "Can start games"),
+            ("stop_runtime", "Can stop games"),
+            ("restart_runtime", "Can restart games"),
+            ("patch_runtime", "Can patch games"),
+            ("cleanup_runtime", "Can clean up games"),
+        ]
         indexes: ClassVar = [
             models.Index(fields=["status", "game_id"], name="runtime_by_status"),
             models.Index(fields=["-last_op_at"], name="runtime_by_last_op"),

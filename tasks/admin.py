@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
 
 from operations.dead_letters import read_fields
 from operations.models import DeadLetter
@@ -27,7 +28,7 @@ class MendingForm(ActionForm):
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for mypy only, not at run time
+class DeadLetterAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfold brings no types
     """The list of dead letters. A letter changes only by being redriven."""
 
     list_display = ("id", "stream", "entry_id", "game_id", "reason", "received_at", "redriven_at", "became")

@@ -55,9 +55,12 @@ class StatsView(ContractView):
         """Takes a second, over which the processor is measured. ``conflict`` when the container does not run."""
         container_id = container_of(game_id)
         with present(game_id):
-            stats = connect().stats(container_id)
-        return Response(StatsSerializer({"container_id": container_id, **_fields(stats)}).data)
+            return Response(stats_of(container_id))
 
 
-def _fields(stats: object) -> dict[str, Any]:
-    return {name: getattr(stats, name) for name in EXAMPLE if name != "container_id"}
+def stats_of(container_id: str) -> dict[str, Any]:
+    """One measurement as the API tells it. Raises what ``Containers.stats`` raises."""
+    stats = connect().stats(container_id)
+    fields = {name: getattr(stats, name) for name in EXAMPLE if name != "container_id"}
+    told: dict[str, Any] = StatsSerializer({"container_id": container_id, **fields}).data
+    return told

@@ -45,7 +45,7 @@ def add_game(number: int) -> Operation:
     )
     BlackBox.objects.create(
         game_id=runtime.game_id,
-        container_id=runtime.current_container_id,
+        container_id=runtime.current_container_id or "",
         cause="exited",
         occurred_at=AT,
         exit_code=3,

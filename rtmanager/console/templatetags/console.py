@@ -1,0 +1,64 @@
+"""Words and shapes of the console's templates."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+register = template.Library()
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_TOLD_IN_MS = 10_000
+_TONES = {
+    "running": "good", "success": "good", "ok": "good", "healthy": "good", "finished": "calm",
+    "stopped": "calm", "removed": "faint", "accepted": "calm", "info": "calm",
+    "warning": "warn", "starting": "warn", "failure": "bad", "critical": "bad", "failed": "bad",
+}  # fmt: skip
+
+
+@register.filter
+def tone(word: str | None) -> str:
+    """The colour class of a status word; the word itself always stands beside the colour."""
+    return _TONES.get(word or "", "calm")
+
+
+@register.filter
+def moment(value: Any) -> datetime | None:
+    """A time from the API's text form, or as it is."""
+    return parse_datetime(value) if isinstance(value, str) else value
+
+
+@register.filter
+def ago(value: Any) -> str:
+    """How long ago, or in how long, in one unit: ``12 s ago``, ``in 3 min``."""
+    at = moment(value)
+    if at is None:
+        return ""
+    seconds = (timezone.now() - at).total_seconds()
+    length = abs(seconds)
+    if length < _MINUTE:
+        text = f"{length:.0f} s"
+    elif length < _HOUR:
+        text = f"{length / _MINUTE:.0f} min"
+    elif length < 2 * _DAY:
+        text = f"{length / _HOUR:.0f} h"
+    else:
+        text = f"{length / _DAY:.0f} days"
+    return f"{text} ago" if seconds >= 0 else f"in {text}"
+
+
+@register.filter
+def short_id(value: str | None) -> str:
+    """A container id as ``docker ps`` shows it."""
+    return (value or "")[:12]
+
+
+@register.filter
+def took(step: dict[str, Any]) -> str:
+    """How long a step took."""
+    duration = step.get("duration_ms")
+    if duration is None:
+        return "under way"
+    return f"{duration} ms" if duration < _TOLD_IN_MS else f"{duration / 1000:.0f} s"
