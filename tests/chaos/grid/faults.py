@@ -108,7 +108,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         attribute, wire = getattr(self._inner, name), _wire.get()
-        if wire is None or name == "close" or not callable(attribute):
+        if wire is None or name in {"close", "within"} or not callable(attribute):
             return attribute
         return lambda *args, **kwargs: wire.carry(name, lambda: attribute(*args, **kwargs), cut=self._cut)
 
