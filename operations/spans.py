@@ -85,7 +85,7 @@ class _Story:
     def _root(self, start: datetime, end: datetime) -> Span:
         operation, given = self._operation, _given(self._operation.job_key)
         return Span(
-            name=operation.op_kind,
+            name=f"operation {operation.op_kind}",
             trace_id=self._trace_id,
             span_id=self._root_id,
             parent_id=int(given[2], 16) if given else 0,

@@ -3,15 +3,10 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from operations import finishing, outbox
 from operations.models import OutboxEvent
@@ -19,54 +14,15 @@ from operations.spans import trace_id_of
 from tasks.traces import TraceTeller
 from tests.integration.rigs import Rig
 from tests.servers.databases import free_port
+from tests.servers.trace_collector import Collector, collecting
 
 ROOT = Path(__file__).parents[2]
 
 
-class Collector(ThreadingHTTPServer):
-    """Takes what is posted to it."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.taken: list[ExportTraceServiceRequest] = []
-
-    @property
-    def url(self) -> str:
-        """Where it takes traces."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1/traces"
-
-    @property
-    def spans(self) -> list[Span]:
-        """All spans so far."""
-        return [
-            span for one in self.taken for told in one.resource_spans for scope in told.scope_spans
-            for span in scope.spans
-        ]  # fmt: skip
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        assert (self.path, self.headers["Content-Type"]) == ("/v1/traces", "application/x-protobuf")
-        self.server.taken.append(ExportTraceServiceRequest.FromString(body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    server = Collector()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with collecting() as server:
+        yield server
 
 
 @pytest.fixture
@@ -96,7 +52,7 @@ def test_an_operation_is_told_when_its_result_is_on_the_stream(
     resource = {one.key: one.value.string_value for one in request.resource_spans[0].resource.attributes}
     assert (resource["service.name"], resource["service.version"]) == ("rtmanager", "1.2.3")
     names = [span.name for span in collector.spans]
-    assert names[:3] == ["start", "accept", "wait"]
+    assert names[:3] == ["operation start", "accept", "wait"]
     assert names[-1] == "publish"
     assert [step["name"] for step in operation.steps] == names[4:-1]
     assert {int.from_bytes(span.trace_id, "big") for span in collector.spans} == {trace_id_of(operation.job_key)}
@@ -123,7 +79,7 @@ def test_what_has_no_result_on_a_stream_is_told_at_once(rig: Rig, teller: TraceT
     told = teller.tell_due()
 
     assert told == 1
-    assert collector.spans[0].name == "restart"
+    assert collector.spans[0].name == "operation restart"
 
 
 def test_what_waits_is_told_without_its_publication_when_the_worker_leaves(
@@ -134,7 +90,7 @@ def test_what_waits_is_told_without_its_publication_when_the_worker_leaves(
 
     teller.stop()
 
-    assert [span.name for span in collector.spans][:2] == ["start", "accept"]
+    assert [span.name for span in collector.spans][:2] == ["operation start", "accept"]
     assert "publish" not in {span.name for span in collector.spans}
 
 

@@ -40,7 +40,7 @@ def test_the_story_goes_from_the_stream_to_the_result() -> None:
     spans = spans_of(ended(), published_at=at(5.25))
 
     assert times(spans) == {
-        "start": (-1, 5.25), "accept": (-1, 0), "wait": (0, 2), "work": (2, 5),
+        "operation start": (-1, 5.25), "accept": (-1, 0), "wait": (0, 2), "work": (2, 5),
         "pull": (2.5, 4), "create": (4, 4), "publish": (5, 5.25),
     }  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_the_story_goes_from_the_stream_to_the_result() -> None:
 def test_steps_are_below_the_work_and_everything_else_below_the_root() -> None:
     spans = {one.name: one for one in spans_of(ended(), published_at=at(6))}
 
-    root, work = spans["start"], spans["work"]
+    root, work = spans["operation start"], spans["work"]
     assert (root.parent_id, root.has_remote_parent) == (0, False)
     assert {spans[name].parent_id for name in ("accept", "wait", "work", "publish")} == {root.span_id}
     assert {spans[name].parent_id for name in ("pull", "create")} == {work.span_id}
@@ -72,7 +72,7 @@ def test_a_failure_is_the_error_of_the_root_and_of_the_work() -> None:
 
     errors = {one.name: one.error for one in spans_of(failed, published_at=None) if one.error}
 
-    assert errors["start"] == errors["work"] == "image_pull_failed: no such image"
+    assert errors["operation start"] == errors["work"] == "image_pull_failed: no such image"
     assert errors["create"] == "its worker did not end it"
 
 
