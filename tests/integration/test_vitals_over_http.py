@@ -1,5 +1,6 @@
 """What readyz and metrics say beside the checks, on real servers."""
 
+import re
 import time
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from operations import pulses, tallies
 from operations.models import Pulse
 from operations.pulses import LOOPS, PulseName
 from rtmanager.api import observation
+from rtmanager.api.metrics import CATALOGUE
 from runtimes.containers.fake import shared_engine
 from tasks import heartbeats
 from tests.conftest import RtmSettings
@@ -170,6 +172,8 @@ def test_counters_stand_at_zero_before_anything_has_happened(client: Client) -> 
     assert samples["rtmanager_periodic_tasks_total", "failure,reconcile"] == 0
     assert ("rtmanager_http_requests_total", "GET,api/v1/internal/runtimes,2xx") in samples
     assert samples["rtmanager_workers_alive", ""] == 0
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _labels in samples if name.startswith("rtmanager_")}
+    assert families - set(CATALOGUE) == set()
 
 
 def test_what_was_counted_is_told_the_same_after_it_was_summed_up(client: Client) -> None:
