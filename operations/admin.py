@@ -13,20 +13,21 @@ from unfold.admin import ModelAdmin
 
 from operations.models import BlackBox, Operation, OutboxEvent
 from runtimes.admin import ReadOnly, render_json
+from runtimes.badges import badge, tone
 
 
 def link_to_runtime(game_id: str) -> SafeString | str:
     """The game's id as a link to its record; Django says so kindly when there is no record."""
     if not game_id:
         return "-"
-    return format_html('<a href="{}">{}</a>', reverse("admin:runtimes_runtime_change", args=[game_id]), game_id)
+    return format_html('<a href="{}">{}</a>', reverse("console:game", args=[game_id]), game_id)
 
 
 @admin.register(Operation)
 class OperationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfold brings no types
     """The log. Rows are written by the protocol alone."""
 
-    list_display = ("id", "op_kind", "game", "state", "outcome", "error_code", "op_source", "accepted_at", "took")
+    list_display = ("id", "op_kind", "game", "how", "op_source", "source_ref", "accepted_at", "took")
     list_filter = ("state", "outcome", "op_kind", "op_source")
     search_fields = ("game_id__exact", "source_ref__exact", "id__exact")
     search_help_text = "A whole game id, source reference (stream entry, request id) or operation id."
@@ -54,6 +55,11 @@ class OperationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfo
         """The way to the game's record."""
         return link_to_runtime(operation.game_id)
 
+    @admin.display(description="state", ordering="state")
+    def how(self, operation: Operation) -> SafeString:
+        """Where it is, or how it ended."""
+        return badge(operation.error_code or operation.outcome or operation.state, _colour(operation))
+
     @admin.display(description="took")
     def took(self, operation: Operation) -> str:
         """From the last claim to the end, in seconds."""
@@ -75,7 +81,7 @@ class OperationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfo
             "", "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", map(_step_cells, operation.steps)
         )
         head = "<thead><tr><th>step</th><th>started</th><th>ms</th><th>error</th></tr></thead>"
-        return format_html("<table>" + head + "<tbody>{}</tbody></table>", rows)
+        return format_html('<table class="rtm-table">' + head + "<tbody>{}</tbody></table>", rows)
 
 
 @admin.register(OutboxEvent)
@@ -161,6 +167,10 @@ class BlackBoxAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # ge
     def pretty_inspect(self, box: BlackBox) -> SafeString:
         """The inspection."""
         return render_json(box.inspect)
+
+
+def _colour(operation: Operation) -> str:
+    return tone(operation.outcome or operation.state)
 
 
 def _step_cells(step: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -79,8 +79,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
-# One way to write a time everywhere: as the logs do.
-DATETIME_FORMAT = "Y-m-d H:i:s"
+FORMAT_MODULE_PATH = ["rtmanager.console.formats"]
 
 STATIC_URL = "static/"
 # Assets come straight from the packages that ship them: nothing to collect, nothing to forget.

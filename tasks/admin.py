@@ -58,6 +58,8 @@ class DeadLetterAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unf
             except RuntimeManagerError as error:
                 self.message_user(request, f"Dead letter {letter_id} not redriven: {error.message}.", messages.ERROR)
             else:
+                told = f"Redriven as operation {done.operation.pk}" + (f" with {mended}" if mended else "")
+                self.log_change(request, DeadLetter.objects.get(pk=letter_id), f"{told}.")
                 self.message_user(request, f"Dead letter {letter_id} is operation {done.operation.pk}.")
 
     @admin.display(description="became", ordering="redriven_as")

@@ -16,9 +16,10 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from rtmanager.console import access
+from rtmanager.console.badges import health_badge
 from rtmanager.console.deeds import DEEDS
-from rtmanager.console.templatetags.console import tone
 from runtimes.admin import ReadOnly, RuntimeAdmin
+from runtimes.badges import badge
 from runtimes.health import UNHEALTHY
 from runtimes.models import Runtime
 from runtimes.states import RuntimeStatus
@@ -48,7 +49,7 @@ class HealthFilter(admin.SimpleListFilter):
 class GameAdmin(RuntimeAdmin):
     """All games, their pages, and the deeds on many of them."""
 
-    list_display = ("game", "badge", "health_badge", "current_image_ref", "short_container_id", "last_op_at")
+    list_display = ("game", "status_badge", "health_badge", "current_image_ref", "short_container_id", "last_op_at")
     list_display_links = None
     list_filter = ("status", HealthFilter)
     list_select_related = ("health",)
@@ -60,19 +61,14 @@ class GameAdmin(RuntimeAdmin):
         return format_html('<a href="{}">{}</a>', reverse("console:game", args=[runtime.game_id]), runtime.game_id)
 
     @admin.display(description="status", ordering="status")
-    def badge(self, runtime: Runtime) -> SafeString:
-        """The recorded status."""
-        return _badge(runtime.status)
+    def status_badge(self, runtime: Runtime) -> SafeString:
+        """The recorded status; the page renews it by itself."""
+        return _live(runtime.game_id, "status", badge(runtime.status))
 
     @admin.display(description="health")
-    def health_badge(self, runtime: Runtime) -> SafeString | str:
+    def health_badge(self, runtime: Runtime) -> SafeString:
         """What was last reported of a running game."""
-        health = getattr(runtime, "health", None)
-        if health is None or runtime.status != RuntimeStatus.RUNNING:
-            return "-"
-        if health.probe_failures:
-            return _badge("probe fails", "bad")
-        return _badge("unhealthy", "bad") if health.docker_health == UNHEALTHY else _badge("well", "good")
+        return _live(runtime.game_id, "health", health_badge(runtime))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """The deeds that this person may have done."""
@@ -92,8 +88,8 @@ def _ask_about(verb: str) -> Any:
     return go
 
 
-def _badge(word: str, colour: str = "") -> SafeString:
-    return format_html('<span class="rtm-badge rtm-{}">{}</span>', colour or tone(word), word)
+def _live(game_id: str, what: str, content: SafeString) -> SafeString:
+    return format_html('<span data-game="{}" data-what="{}">{}</span>', game_id, what, content)
 
 
 @admin.register(LogEntry)

@@ -32,8 +32,7 @@ def game_page(request: HttpRequest, game_id: str) -> HttpResponse:
     """One game: why it is as it is, and what to do. What takes a look at Docker is fetched by the page itself."""
     if not is_game_id(game_id):
         raise Http404
-    deeds = [(name, deed) for name, deed in DEEDS.items() if access.may(request.user, deed.op_kind)]
-    context = {"game_id": game_id, "deeds": deeds, "runtime": Runtime.objects.filter(pk=game_id).first()}
+    context = {"game_id": game_id, "runtime": Runtime.objects.filter(pk=game_id).first()}
     return _page(request, "console/game.html", {"title": f"Game {game_id}", **context})
 
 
@@ -44,15 +43,16 @@ def game_state(request: HttpRequest, game_id: str) -> HttpResponse:
     if not is_game_id(game_id):
         raise Http404
     explanation = explain_game(game_id).as_json()
-    verb = explanation["next_step"]["verb"]
-    recommended = DEEDS.get(verb) if verb else None
-    if recommended is not None and not access.may(request.user, recommended.op_kind):
-        recommended = None
-    return render(
-        request,
-        "console/parts/state.html",
-        {"it": explanation, "sides": sides(explanation), "game_id": game_id, "recommended": recommended},
-    )
+    verbs = explanation["verbs"]
+    deeds = {name: deed for name, deed in DEEDS.items() if access.may(request.user, deed.op_kind)}
+    context = {
+        "it": explanation,
+        "sides": sides(explanation),
+        "game_id": game_id,
+        "deeds": [(name, deed, verbs.get(name, "")) for name, deed in deeds.items()],
+        "recommended": deeds.get(explanation["next_step"]["verb"]),
+    }
+    return render(request, "console/parts/state.html", context)
 
 
 @require_http_methods(["GET", "POST"])

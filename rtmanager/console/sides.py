@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SHORT_ID = 12
+_TO_THE_SECOND = len("2026-11-21T08:30:00")
 _ROWS = {
     "status": ("status", "status", "state"),
     "image": ("image_ref", "current_image_ref", "image_ref"),
@@ -39,4 +40,6 @@ def sides(explanation: Mapping[str, Any]) -> list[Side]:
 def _text(view: Mapping[str, Any] | None, field: str) -> str:
     value = view.get(field) if view and field else None
     text = "" if value is None else str(value)
-    return text[:_SHORT_ID] if field.endswith("container_id") else text
+    if field.endswith("container_id"):
+        return text[:_SHORT_ID]
+    return text[:_TO_THE_SECOND].replace("T", " ") if field.endswith("_at") else text

@@ -1,5 +1,6 @@
 """Words and shapes of the console's templates."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,21 +8,15 @@ from django import template
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from runtimes.badges import tone
+
 register = template.Library()
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TOLD_IN_MS = 10_000
-_TONES = {
-    "running": "good", "success": "good", "ok": "good", "healthy": "good", "finished": "calm",
-    "stopped": "calm", "removed": "faint", "accepted": "calm", "info": "calm",
-    "warning": "warn", "starting": "warn", "failure": "bad", "critical": "bad", "failed": "bad",
-}  # fmt: skip
+_MEBIBYTE = 2**20
 
-
-@register.filter
-def tone(word: str | None) -> str:
-    """The colour class of a status word; the word itself always stands beside the colour."""
-    return _TONES.get(word or "", "calm")
+register.filter("tone", tone)
 
 
 @register.filter
@@ -62,3 +57,19 @@ def took(step: dict[str, Any]) -> str:
     if duration is None:
         return "under way"
     return f"{duration} ms" if duration < _TOLD_IN_MS else f"{duration / 1000:.0f} s"
+
+
+@register.filter
+def in_words(value: Any, name: str) -> str:
+    """A limit as people say it: sizes in MiB, processor time in cores, lists and settings on one line."""
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / _MEBIBYTE:.0f} MiB"
+    if name == "nano_cpus" and isinstance(value, int):
+        return f"{value / 1e9:g} cores"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {in_words(inner, str(key))}" for key, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(in_words(inner, "") for inner in value) or "none"
+    return str(value) if value not in (None, "") else "none"

@@ -122,6 +122,23 @@
     });
   }
 
+  // In a list of games the badges are renewed, and nothing else: what is ticked stays ticked.
+  function watchBadges(badges) {
+    const games = [...new Set(badges.map((one) => one.dataset.game))];
+    const query = games.map((game) => `game=${encodeURIComponent(game)}`).join("&");
+    repeat(async () => {
+      try {
+        const told = await ask(`/admin/badges?${query}`);
+        for (const one of badges) {
+          const html = told[one.dataset.game]?.[one.dataset.what];
+          if (html && one.innerHTML !== html) one.innerHTML = html;
+        }
+      } catch {
+        // Shown again at the next turn; the list stays as it was read.
+      }
+    });
+  }
+
   // A renewed part keeps what somebody has opened in it.
   let opened = new Map();
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -139,5 +156,7 @@
     const use = byId("use");
     if (log) watchLog(log);
     if (use) watchUse(use);
+    const badges = [...document.querySelectorAll("[data-game]")];
+    if (badges.length) watchBadges(badges);
   });
 })();
