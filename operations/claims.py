@@ -172,11 +172,12 @@ def let_expire(held: Sequence[Claim]) -> None:
             )
 
 
-def defer(held: Claim, *, delay_seconds: float, reason: str, steps: Sequence[Mapping[str, Any]]) -> None:
+def defer(held: Claim, *, delay_seconds: float, reason: str, steps: Sequence[Mapping[str, Any]] | None = None) -> None:
     """Give the claim back because something outside is away; nobody tries again before the delay is over.
 
-    Raises LeaseLostError when somebody else owns the operation by now.
+    Without ``steps``, those on record stay. Raises LeaseLostError when somebody else owns the operation by now.
     """
+    timeline = {} if steps is None else {"steps": list(steps)}
     write(
         held,
         state=OpState.ACCEPTED,
@@ -184,7 +185,7 @@ def defer(held: Claim, *, delay_seconds: float, reason: str, steps: Sequence[Map
         not_before=_seconds_from_now(delay_seconds),
         deferrals=F("deferrals") + 1,
         error_message=reason,
-        steps=list(steps),
+        **timeline,
     )
 
 

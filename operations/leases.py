@@ -1,8 +1,9 @@
-"""Keeping leases alive while Docker takes its time."""
+"""Keeping leases alive while Docker takes its time, and settling what an absent database left undone."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -14,6 +15,8 @@ from operations.claims import Claim
 
 log = structlog.get_logger(__name__)
 
+_RETRY_SECONDS = 1.0
+
 
 class LeaseKeeper:
     """Extends the leases of this process's claims in the background, all in one statement, every third of a lease.
@@ -24,8 +27,10 @@ class LeaseKeeper:
 
     def __init__(self) -> None:
         self._held: dict[int, Claim] = {}
+        self._owed: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._owes = threading.Event()
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -41,15 +46,21 @@ class LeaseKeeper:
         """Begin to extend this claim."""
         with self._lock:
             self._held[claim.operation_id] = claim
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
-                self._thread.start()
-        self._wake.set()
+        self._go_on()
 
     def discard(self, claim: Claim) -> bool:
         """Stop extending it; False when it was not extended any more. Idempotent."""
         with self._lock:
             return self._held.pop(claim.operation_id, None) is not None
+
+    def owe(self, deed: Callable[[], None]) -> None:
+        """Do this once, as soon as the database answers; for giving back a claim before its lease is over.
+
+        Forgotten with the process, and when the database answers with an error.
+        """
+        self._owed.append(deed)
+        self._owes.set()
+        self._go_on()
 
     def let_go(self) -> int:
         """Let every lease held end now, so that other workers go on at once; returns how many there were.
@@ -72,11 +83,29 @@ class LeaseKeeper:
                 operation = lost.operation
                 log.warning("lease_lost", operation_id=operation.pk, game_id=operation.game_id, fence=lost.fence)
 
+    def _go_on(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+                self._thread.start()
+        self._wake.set()
+
+    def _settle(self) -> None:
+        while self._owed:
+            try:
+                self._owed[0]()
+            except (DatabaseError, InterfaceError) as error:
+                if not connection.is_usable():
+                    raise
+                log.warning("claim_not_given_back", error=str(error).strip())
+            self._owed.popleft()
+
     def _run(self) -> None:
         failing = False
         while True:
             self._idle_until_needed()
             try:
+                self._settle()
                 self.renew_now()
                 failing = False
             except (DatabaseError, InterfaceError) as error:
@@ -86,11 +115,17 @@ class LeaseKeeper:
                 failing = True
 
     def _idle_until_needed(self) -> None:
-        # Cleared before the look: a claim added in between sets it again and the wait ends at once.
+        # Cleared before the look: what is added in between sets it again and the wait ends at once.
         self._wake.clear()
-        if not self._held:
+        self._owes.clear()
+        if not self._held and not self._owed:
+            # Whoever has nothing to extend keeps no connection for it.
+            connection.close()
             self._wake.wait()
-        time.sleep(settings.RTMANAGER.game_lease_ttl_seconds / 3)
+        if self._owed:
+            time.sleep(_RETRY_SECONDS)
+        else:
+            self._owes.wait(settings.RTMANAGER.game_lease_ttl_seconds / 3)
 
 
 keeper = LeaseKeeper()

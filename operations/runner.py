@@ -6,9 +6,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
 import structlog
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
 
 from operations import claims, finishing, outages, pulls, repairs
 from operations.actions import ACTIONS, abandon, take_back
@@ -33,7 +35,7 @@ DEEDS: dict[OpKind, Callable[[Attempt], Result]] = {
     OpKind.RECONCILE_EXIT: repairs.observe_exit,
 }
 
-# An operation that has killed its worker this often is failed instead of tried once more.
+# An operation of which so many attempts have ended without a word is failed instead of tried once more.
 MAX_ATTEMPTS = 3
 # How long a game may keep a slot while others wait for one; an operation once begun is always ended.
 TURN_OPERATIONS = 10
@@ -47,7 +49,8 @@ def run(operation_id: int) -> None:
     """Run this operation if it is its turn, then what else waits for the same game, up to the end of a turn.
 
     What is left then is hinted, behind everybody else's hints. Safe to call any number of times, anywhere, for any
-    id. Raises only when the database is away; then the lease expires and the sweep finds the operation again.
+    id. Raises only when the database is away; then the claim is given back as soon as it answers, or the lease
+    expires, and the sweep finds the operation again.
     """
     claim = claims.claim(operation_id, claimed_by=worker_name())
     turn_ends, done = time.monotonic() + TURN_SECONDS, 0
@@ -73,13 +76,7 @@ def worker_name() -> str:
 
 def _run_claimed(claim: Claim) -> None:
     operation = claim.operation
-    with structlog.contextvars.bound_contextvars(
-        operation_id=operation.pk,
-        game_id=operation.game_id,
-        op_kind=operation.op_kind,
-        fence=claim.fence,
-        worker=operation.claimed_by,
-    ):
+    with _named(claim):
         log.info("operation_claimed", attempt=operation.attempt, op_source=operation.op_source)
         try:
             with keeper.keep(claim):
@@ -87,6 +84,36 @@ def _run_claimed(claim: Claim) -> None:
         except (LeaseLostError, StaleRuntimeError) as lost:
             # Somebody newer owns the game: whatever we would write or say now would be wrong.
             log.warning("operation_abandoned", reason=lost.message)
+        except (DatabaseError, InterfaceError):
+            if not connection.is_usable():
+                keeper.owe(partial(_give_back, claim))
+            raise
+
+
+def _named(claim: Claim) -> AbstractContextManager[None]:
+    operation = claim.operation
+    return structlog.contextvars.bound_contextvars(
+        operation_id=operation.pk,
+        game_id=operation.game_id,
+        op_kind=operation.op_kind,
+        fence=claim.fence,
+        worker=operation.claimed_by,
+    )
+
+
+def _give_back(claim: Claim) -> None:
+    """The worker has outlived the absence of the database: its attempt is put off like one without Docker."""
+    # Too old, it counts like any other that ended in silence: nothing is tried for ever.
+    if claims.is_overdue(claim):
+        return
+    reason, delay = "PostgreSQL went away in the middle of it", backoff_seconds(claim.operation.deferrals)
+    with _named(claim):
+        try:
+            claims.defer(claim, delay_seconds=delay, reason=reason)
+        except LeaseLostError as lost:
+            log.info("operation_abandoned", reason=lost.message)
+        else:
+            log.info("operation_deferred", reason=reason, delay_seconds=round(delay, 1))
 
 
 def _attempt(claim: Claim) -> None:
@@ -142,12 +169,15 @@ def _recorded(claim: Claim) -> Runtime | None:
 
 
 def _refuse_poison(attempt: Attempt) -> None:
-    deaths = attempt.operation.attempt - attempt.operation.deferrals - 1
-    if deaths < MAX_ATTEMPTS:
+    silent = attempt.operation.attempt - attempt.operation.deferrals - 1
+    if silent < MAX_ATTEMPTS:
         return
     # Cleaning up may be the very thing that kills the worker: it is given as many tries as the work had.
-    aftermath = abandon(attempt) if deaths < 2 * MAX_ATTEMPTS else Result()
-    message = f"given up: the worker died {deaths} times while doing this; its log and the steps show where"
+    aftermath = abandon(attempt) if silent < 2 * MAX_ATTEMPTS else Result()
+    message = (
+        f"given up: {silent} attempts ended without a result: the worker died, lost its lease, or could not write; "
+        "its log and the steps show where"
+    )
     raise FailedWithAftermathError(RuntimeManagerError(message), aftermath)
 
 

@@ -152,8 +152,8 @@ def _verdict(  # noqa: PLR0913 - one argument for each thing that a verdict says
     facts: Facts, head: Operation, cause: Cause, severity: Severity, headline: str, *,
     detail: str = "", automatic: NextAutomatic, step: NextStep,
 ) -> Verdict:  # fmt: skip
-    deaths = head.attempt - head.deferrals - 1
-    died = f"It is attempt {head.attempt}: {deaths} workers have died doing it." if deaths > 0 else ""
+    silent = head.attempt - head.deferrals - 1
+    died = f"It is attempt {head.attempt}: {silent} ended in silence, as when a worker dies." if silent > 0 else ""
     queue = f"{facts.open_count - 1} more operations wait behind it." if facts.open_count > 1 else ""
     told = " ".join(filter(None, [detail, died, queue if cause != Cause.QUEUED_BEHIND else ""]))
     return Verdict(

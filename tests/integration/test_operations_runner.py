@@ -407,7 +407,7 @@ class TestDeadWorkers:
             rig.engine.containers.clear()
 
         assert rig.do(operation).error_code == "internal_error"
-        assert "died 3 times" in operation.error_message
+        assert "3 attempts ended without a result" in operation.error_message
         assert len(results()) == 1
 
     def test_giving_up_takes_back_what_was_made(self, rig: Rig) -> None:

@@ -142,7 +142,7 @@ class TestWork:
         assert verdict.automatic.at == NOW + timedelta(seconds=24)
 
     def test_workers_that_died_of_an_operation_are_counted(self) -> None:
-        assert "2 workers have died" in told(at_work(running(attempt=4, deferrals=1), living_claims=1)).detail
+        assert "2 ended in silence" in told(at_work(running(attempt=4, deferrals=1), living_claims=1)).detail
 
     def test_waiting_for_somebody_elses_pull_is_a_pull(self) -> None:
         one = waiting("start", awaits_image=OTHER_IMAGE, not_before=NOW + timedelta(seconds=9))
