@@ -52,7 +52,8 @@ def waiting_messages(app: Celery, queues: Collection[str]) -> dict[str, int]:
     connection = app.connection_for_read()
     try:
         with connection:
-            # Not default_channel: it would try again until the broker is back, and this look would be a late one.
+            # Before anything that would try again until the broker is back: this look would be a late one.
+            connection.ensure_connection(max_retries=1, interval_start=0, reraise_as_library_errors=False)
             channel: Any = connection.channel()
             return {queue: channel.queue_declare(queue=queue).message_count for queue in queues}
     except (*connection.connection_errors, *connection.channel_errors):
