@@ -10,7 +10,7 @@ _ROWS = {
     "status": ("status", "status", "state"),
     "image": ("image_ref", "current_image_ref", "image_ref"),
     "container": ("", "current_container_id", "container_id"),
-    "network": ("", "docker_network", "network"),
+    "network": ("", "docker_network", "networks"),
     "started at": ("", "started_at", "started_at"),
     "health": ("", "", "health"),
 }
@@ -39,6 +39,8 @@ def sides(explanation: Mapping[str, Any]) -> list[Side]:
 
 def _text(view: Mapping[str, Any] | None, field: str) -> str:
     value = view.get(field) if view and field else None
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     text = "" if value is None else str(value)
     if field.endswith("container_id"):
         return text[:_SHORT_ID]

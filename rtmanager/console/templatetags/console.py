@@ -60,6 +60,12 @@ def took(step: dict[str, Any]) -> str:
 
 
 @register.filter
+def named(name: str) -> str:
+    """A key as people read it; the unit stands beside the value."""
+    return name.removesuffix("_bytes").removeprefix("nano_").replace("_", " ")
+
+
+@register.filter
 def in_words(value: Any, name: str) -> str:
     """A limit as people say it: sizes in MiB, processor time in cores, lists and settings on one line."""
     if name.endswith("_bytes") and isinstance(value, int):
