@@ -15,6 +15,10 @@ def _script(_request: HttpRequest) -> str:
     return static("console/console.js")
 
 
+def _icon(_request: HttpRequest) -> str:
+    return static("console/icon.svg")
+
+
 def _entry(title: str, icon: str, view: str, permission: str) -> dict[str, Any]:
     return {
         "title": title,
@@ -38,6 +42,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "games and what is done to them",
     "SITE_URL": "/api/docs/",
     "SITE_SYMBOL": "stadia_controller",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
     "COLORS": {"primary": _BLUE},
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,

@@ -57,8 +57,8 @@ def _end(supervisor: Supervisor, engine: PrivateEngine) -> None:
 
 
 def _install_tools(place: Place, console: Console) -> None:
-    """What the tests build their images with when no registry answers; only root can add it."""
-    missing = [] if shutil.which("mmdebstrap") else ["mmdebstrap"]
+    """What the tests build their images with when no registry answers, and a browser; only root can add it."""
+    missing = [program for program in ("mmdebstrap", "chromium") if not shutil.which(program)]
     busybox = Path("/bin/busybox")
     if not busybox.exists() or not is_static(busybox):
         missing.append("busybox-static")

@@ -20,6 +20,7 @@ from tests.servers import engine_images
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+_UNKNOWN = b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
 # Often enough that the engine does not take the registry for dead.
 _TRICKLE_SECONDS = 0.2
 
@@ -71,7 +72,8 @@ class SlowRegistry:
         if path == "/v2/":
             return "application/json", b"{}"
         if kind == "manifests":
-            return _MANIFEST, self._manifests[path.split("/")[2]]
+            manifest = self._manifests.get(path.split("/")[2])
+            return (_MANIFEST, manifest) if manifest else None
         return ("application/octet-stream", self._blobs[digest]) if digest in self._blobs else None
 
     def held(self, path: str) -> threading.Event | None:
@@ -126,7 +128,7 @@ def _handler(registry: SlowRegistry) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, *, whole: bool) -> None:
             found = registry.answer(self.path)
-            media_type, content = found or ("application/json", b"{}")
+            media_type, content = found or ("application/json", _UNKNOWN)
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(content)))
