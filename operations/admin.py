@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.paginator import InfinitePaginator
 
 from operations.models import BlackBox, Operation, OutboxEvent
 from runtimes.admin import ReadOnly, render_json
@@ -31,9 +32,11 @@ class OperationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfo
     list_filter = ("state", "outcome", "op_kind", "op_source")
     search_fields = ("game_id__exact", "source_ref__exact", "id__exact")
     search_help_text = "A whole game id, source reference (stream entry, request id) or operation id."
-    date_hierarchy = "accepted_at"
     ordering = ("-id",)
+    # Nothing here may count or sort a log of millions: there is a next page, not a last one.
+    paginator = InfinitePaginator
     show_full_result_count = False
+    sortable_by = ()
     fieldsets = (
         (None, {"fields": ("id", "op_kind", "game", "state", "outcome", "error_code", "error_message")}),
         ("Asked for", {"fields": ("op_source", "source_ref", "pretty_arguments", "requested_at", "accepted_at")}),
@@ -93,7 +96,9 @@ class OutboxEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-un
     search_fields = ("game_id__exact", "dedupe_key__exact", "id__exact")
     search_help_text = "A whole game id, dedupe key or event id."
     ordering = ("-id",)
+    paginator = InfinitePaginator
     show_full_result_count = False
+    sortable_by = ()
     fields = (
         "id", "topic", "game", "dedupe_key", "pretty_fields", "created_at", "published_at", "stream_entry_id",
     )  # fmt: skip

@@ -59,7 +59,16 @@ class Operation(models.Model):
             models.Index(fields=["id"], condition=Q(state__in=OPEN_STATES), name="operation_open"),
             models.Index(fields=["-accepted_at"], name="operation_by_acceptance"),
             models.Index(fields=["source_ref"], name="operation_by_source_ref"),
+            # What lists are filtered by and is rare: the newest of it would be far back in the whole log.
             models.Index(fields=["-id"], condition=Q(outcome=Outcome.FAILURE), name="operation_failed"),
+            models.Index(
+                fields=["op_kind", "-id"],
+                condition=~Q(op_kind__in=[OpKind.START, OpKind.STOP]),
+                name="operation_rare_kind",
+            ),
+            models.Index(
+                fields=["op_source", "-id"], condition=~Q(op_source=OpSource.LOBBY_STREAM), name="operation_rare_source"
+            ),
             models.Index(fields=["id"], condition=~Q(awaits_image=""), name="operation_awaiting_image"),
         ]
         constraints: ClassVar = [

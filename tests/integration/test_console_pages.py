@@ -145,3 +145,45 @@ def test_an_administrator_sees_people_and_the_audit(client: Client, rig: Rig) ->
 
     for page in ("admin:auth_user_changelist", "admin:admin_logentry_changelist", "admin:runtimes_apitoken_changelist"):
         assert admin.get(reverse(page)).status_code == 200
+
+
+def test_a_list_of_games_renews_what_it_says_of_each(admin: Client) -> None:
+    add_game("up")
+    add_game("down", "stopped")
+
+    told = admin.get(reverse("console:badges"), {"game": ["up", "down", "unknown"]}).json()
+
+    assert sorted(told) == ["down", "up"]
+    assert "running" in told["up"]["status"]
+    assert "stopped" in told["down"]["status"]
+
+
+def test_a_games_page_is_told_its_log_and_what_it_uses(admin: Client, rig: Rig) -> None:
+    rig.start("g1")
+
+    log = admin.get(reverse("console:game-log", args=["g1"])).json()
+    use = admin.get(reverse("console:game-stats", args=["g1"])).json()
+
+    container = rig.container("g1")
+    assert container is not None
+    assert (log["container_id"], log["note"]) == (container.id, "")
+    assert (use["container_id"], use["note"]) == (container.id, "")
+    assert use["memory_limit_bytes"] > 0
+
+
+def test_a_game_without_a_container_says_so_instead_of_a_log(admin: Client) -> None:
+    add_game("gone", "removed")
+
+    log = admin.get(reverse("console:game-log", args=["gone"]), {"since": "no time"}).json()
+
+    assert "has no container" in log["note"]
+    assert log["items"] == []
+
+
+def test_a_deed_that_would_be_refused_has_no_button_but_a_reason(admin: Client, rig: Rig) -> None:
+    rig.start("g1")
+
+    state = admin.get(reverse("console:game-state", args=["g1"])).content.decode()
+
+    assert re.search(r'rtm-button-off"[^>]*title="[^"]+">Clean up<', state)
+    assert 'id="deed-stop"' in state
