@@ -143,7 +143,7 @@ def test_an_operation_page_shows_its_steps_and_links_its_game(admin: Client) -> 
     page = admin.get(reverse("admin:operations_operation_change", args=[operation.pk])).content.decode()
 
     assert "<td>pull_image</td><td>2026-11-21T08:30:00Z</td><td>11</td><td>&lt;none&gt;</td>" in page
-    assert f'href="{reverse("admin:runtimes_runtime_change", args=["g-1"])}"' in page
+    assert f'href="{reverse("console:game", args=["g-1"])}"' in page
     assert "1.500 s" in page
 
 
@@ -153,7 +153,7 @@ def test_the_page_of_a_black_box_shows_the_last_lines_as_text(admin: Client) -> 
     page = admin.get(reverse("admin:operations_blackbox_change", args=[BlackBox.objects.get().pk])).content.decode()
 
     assert "stderr &lt;no map&gt;" in page
-    assert f'href="{reverse("admin:runtimes_runtime_change", args=["g-1"])}"' in page
+    assert f'href="{reverse("console:game", args=["g-1"])}"' in page
 
 
 def test_a_runtime_page_shows_its_health_and_links_its_operations(admin: Client) -> None:
