@@ -154,11 +154,12 @@ def renew_all(held: Sequence[Claim]) -> list[Claim]:
     with connection.cursor() as cursor:
         cursor.execute(
             """UPDATE operations_operation SET lease_until = now() + %s * interval '1 second'
-                WHERE state = 'running' AND (id, fence) IN %s RETURNING id""",
+                WHERE state = 'running' AND (id, fence) IN %s RETURNING fence""",
             [settings.RTMANAGER.game_lease_ttl_seconds, tuple((one.operation_id, one.fence) for one in held)],
         )
         renewed = {row[0] for row in cursor.fetchall()}
-    return [one for one in held if one.operation_id not in renewed]
+    # By fence: an operation that was taken over may be held twice in one process, and the older claim is lost.
+    return [one for one in held if one.fence not in renewed]
 
 
 def let_expire(held: Sequence[Claim]) -> None:

@@ -45,13 +45,14 @@ class LeaseKeeper:
     def add(self, claim: Claim) -> None:
         """Begin to extend this claim."""
         with self._lock:
-            self._held[claim.operation_id] = claim
+            # By fence: this process may itself have taken over an operation whose first thread is still in the midst.
+            self._held[claim.fence] = claim
         self._go_on()
 
     def discard(self, claim: Claim) -> bool:
         """Stop extending it; False when it was not extended any more. Idempotent."""
         with self._lock:
-            return self._held.pop(claim.operation_id, None) is not None
+            return self._held.pop(claim.fence, None) is not None
 
     def owe(self, deed: Callable[[], None]) -> None:
         """Do this once, as soon as the database answers; for giving back a claim before its lease is over.

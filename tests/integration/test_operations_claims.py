@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection
 from operations import claims
 from operations.claims import Claim
 from operations.exceptions import LeaseLostError
+from operations.leases import LeaseKeeper
 from operations.models import Operation
 from operations.states import OpState
 from tests.integration.rigs import Rig, end_backoff, expire_lease
@@ -101,6 +102,29 @@ def test_many_leases_are_renewed_at_once_and_the_lost_ones_are_told(rig: Rig) ->
     held(lost.operation)
 
     assert claims.renew_all([kept, lost]) == [lost]
+
+
+def test_who_holds_an_operation_twice_is_told_which_of_the_claims_is_lost(rig: Rig) -> None:
+    operation = rig.ask_start()
+    lost = held(operation)
+    expire_lease(operation)
+    kept = held(operation)
+
+    assert claims.renew_all([lost, kept]) == [lost]
+
+
+def test_a_thread_that_was_overtaken_in_its_own_process_leaves_the_lease_of_the_other_alone(rig: Rig) -> None:
+    operation, keeper = rig.ask_start(), LeaseKeeper()
+    with keeper.keep(held(operation)):
+        expire_lease(operation)
+        successor = held(operation)
+        keeper.add(successor)
+    expire_lease(operation)
+
+    keeper.renew_now()
+
+    assert claim(operation) is None
+    assert keeper.discard(successor)
 
 
 def test_a_deferred_operation_is_nobodys_until_its_time(rig: Rig) -> None:
