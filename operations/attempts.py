@@ -1,5 +1,6 @@
 """One attempt at an operation: all that an action may see and touch, with every step timed and fenced."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,12 +10,16 @@ from operations import claims
 from operations.claims import Claim
 from operations.events import HealthEvent
 from operations.models import Operation
+from operations.states import OpKind
 from operations.timeline import Timeline
 from runtimes.containers.base import Container, Containers
 from runtimes.exceptions import RuntimeManagerError
 from runtimes.models import Runtime
 from runtimes.specs import ContainerPolicy, container_name
 from runtimes.states import RuntimeStatus
+
+# What a label says may be anything.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +105,11 @@ class Attempt:
     def made(self, container: Container | None) -> bool:
         """Whether this very operation created the container, in this attempt or one that died."""
         return self.owns(container) and container is not None and container.operation_id == str(self.operation.pk)
+
+    def maker_of(self, container: Container) -> OpKind | None:
+        """The kind of the operation of this game that created the container; None when none on record did."""
+        if not _NUMBER.fullmatch(container.operation_id):
+            return None
+        kinds = Operation.objects.filter(pk=container.operation_id, game_id=self.game_id)
+        found = kinds.values_list("op_kind", flat=True).first()
+        return OpKind(found) if found else None

@@ -1,22 +1,17 @@
 """The operations that the reconciler asks for. Each looks again, under its lease, before it believes the finding."""
 
-import re
 from datetime import datetime
 
 from operations import black_boxes
 from operations.attempts import Attempt, Result
 from operations.clock import database_now
 from operations.events import HealthEvent, HealthEventType, epoch_ms
-from operations.models import Operation
 from operations.states import BoxCause, OpKind
 from runtimes.containers.base import Container
 from runtimes.health import ran_out_of_memory
 from runtimes.models import Runtime
 from runtimes.specs import ENGINE_PORT, LABEL_IMAGE_REF, state_path
 from runtimes.states import RuntimeStatus
-
-# What a label must look like to be looked up; people can write anything into one.
-_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def adopt(attempt: Attempt) -> Result:
@@ -147,10 +142,9 @@ def _is_kept(attempt: Attempt, seen: Container) -> bool:
     So it is when a restart or a patch was given up after it had removed the old container. What a failed start leaves
     behind always goes.
     """
-    if not seen.is_alive or not _NUMBER.fullmatch(seen.operation_id) or not has_lost_its_container(attempt):
+    if not seen.is_alive or not has_lost_its_container(attempt):
         return False
-    replacements = Operation.objects.filter(op_kind__in=(OpKind.RESTART, OpKind.PATCH))
-    return replacements.filter(pk=seen.operation_id, game_id=attempt.game_id).exists()
+    return attempt.maker_of(seen) in {OpKind.RESTART, OpKind.PATCH}
 
 
 def _kept(attempt: Attempt, seen: Container) -> Result:

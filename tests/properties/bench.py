@@ -113,6 +113,12 @@ class BenchAttempt(Attempt):
             self.has_mutated = True
             yield
 
+    def maker_of(self, container: Container) -> OpKind | None:
+        if container.operation_id in self._bench.replaced_elsewhere:
+            return OpKind.RESTART
+        mine = [one.op_kind for one in self._bench.operations if str(one.pk) == container.operation_id]
+        return OpKind(mine[0]) if mine else None
+
 
 class Bench:
     """One game, its record, its operations in order, and a worker that is moved by hand."""
@@ -122,6 +128,7 @@ class Bench:
         self.record: Runtime | None = None
         self.operations: list[Operation] = []
         self.finished_elsewhere: frozenset[tuple[str, str]] = frozenset()
+        self.replaced_elsewhere: frozenset[str] = frozenset()
         self._fences = count(100)
         self._expired: set[int] = set()
 

@@ -12,8 +12,18 @@ _LAST = "test_total.py"
 
 
 @pytest.fixture
-def bench_rules(rtm_settings: RtmSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def unkept_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Black boxes are filled as always, with every question to Docker; there is only nowhere to keep them."""
+    monkeypatch.setattr("operations.evidence.snapshot_of", lambda *_whose: None)
+    monkeypatch.setattr("operations.evidence.probes_of", lambda *_whose: {})
+    monkeypatch.setattr("operations.black_boxes._is_kept", lambda *_end: False)
+    monkeypatch.setattr("operations.black_boxes._keep", lambda _box: None)
+
+
+@pytest.fixture
+def bench_rules(unkept_boxes: None, rtm_settings: RtmSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a bench needs to do without a database: its own clock, and no pulls, which are shared over rows."""
+    del unkept_boxes
     rtm_settings(image_pull_policy="never")
     monkeypatch.setattr("operations.clock.connection", MachineClock())
 

@@ -153,7 +153,7 @@ class Claiming(RuleBasedStateMachine):
 
     @rule()
     def the_sweep_finds_what_nobody_does(self) -> None:
-        Operation.objects.update(hinted_at=Now() - timedelta(days=1))
+        Operation.objects.exclude(state=OpState.FINISHED).update(hinted_at=Now() - timedelta(days=1))
         heads = [head for game_id in GAMES if (head := self._head(game_id)) is not None]
 
         found = claims.sweep(patience_seconds=1)

@@ -17,7 +17,7 @@ from tests.properties.bench import GAME, IMAGES, Bench
 from tests.properties.cases import holds_for
 from tests.properties.moves import ASKED
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("unkept_boxes")]
 
 EXIT, VANISH, RECONCILE = range(len(ASKED), len(ASKED) + 3)
 

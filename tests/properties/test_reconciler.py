@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from hypothesis import strategies as st
 
 from operations.reconciler import Unknown, plan
@@ -11,9 +12,11 @@ from runtimes.states import RuntimeStatus
 from tests.properties.bench import GAME, STACK, Bench
 from tests.properties.cases import every, holds_for
 from tests.properties.moves import AWAY
-from tests.properties.worlds import COUNT_WITH_ONE_CONTAINER, ENDED, World, numbers, world, worlds
+from tests.properties.worlds import COUNT_WITH_ONE_CONTAINER, ENDED, REPLACED, World, numbers, world, worlds
 
-FINISHED = {(GAME, ENDED)}
+pytestmark = pytest.mark.usefixtures("bench_rules")
+
+FINISHED = {(GAME, ENDED), (GAME, REPLACED)}
 
 
 def test_never_act_on_unknown() -> None:
@@ -102,7 +105,7 @@ def test_no_repair_starts_or_stops_anything(of: World) -> None:
     bench.reconcile()
 
     left = {one.id: one.is_alive for one in bench.owned()}
-    leftovers = {one.id for one in of.containers if one.operation_id == ENDED}
+    leftovers = {one.id for one in of.containers if one.operation_id in {ENDED, REPLACED}}
     assert {container_id for container_id, is_alive in left.items() if is_alive} <= alive
     assert {container_id for container_id in alive if not left.get(container_id)} <= leftovers
 
@@ -111,7 +114,7 @@ def test_no_repair_starts_or_stops_anything(of: World) -> None:
 def test_each_game_is_judged_as_if_it_were_alone(first: int, second: int) -> None:
     one, other = world(first, game_id="g1"), world(second, game_id="g2")
     known = {**one.recorded("g1"), **other.recorded("g2")}
-    finished = {("g1", ENDED), ("g2", ENDED)}
+    finished = {(game, one) for game in ("g1", "g2") for one in (ENDED, REPLACED)}
 
     together = plan(known, [*one.containers, *other.containers], busy=(), finished_operations=finished)
 

@@ -14,7 +14,8 @@ from runtimes.specs import LABEL_GAME_ID, LABEL_OPERATION_ID, LABEL_OWNER, LABEL
 from runtimes.states import RuntimeStatus
 from tests.properties.bench import GAME, NEW, STACK, Bench
 
-ENDED = "7"
+# Two operations that have ended: a start, and a restart that was given up.
+ENDED, REPLACED = "7", "8"
 FENCE = 5
 _SLOTS = 3
 # The recorded container is that of the first slot, or one that no engine has.
@@ -23,7 +24,7 @@ _RECORDS: list[tuple[RuntimeStatus, str | None] | None] = [
     (RuntimeStatus.REMOVED, None),
     *product([RuntimeStatus.RUNNING, RuntimeStatus.STOPPED], ["c0", "gone"]),
 ]
-_PRESENT = list(product(ContainerState, ["", ENDED], [STACK, "another"]))
+_PRESENT = list(product(ContainerState, ["", ENDED, REPLACED], [STACK, "another"]))
 _CHOICES = len(_PRESENT) + 1
 COUNT = len(_RECORDS) * _CHOICES**_SLOTS
 COUNT_WITH_ONE_CONTAINER = len(_RECORDS) * _CHOICES
@@ -46,7 +47,8 @@ class World:
     def bench(self) -> Bench:
         """The same, where operations can be worked on."""
         bench = Bench()
-        bench.finished_elsewhere = frozenset({(GAME, ENDED)})
+        bench.finished_elsewhere = frozenset({(GAME, ENDED), (GAME, REPLACED)})
+        bench.replaced_elsewhere = frozenset({REPLACED})
         bench.engine.containers.update({one.id: one for one in self.containers})
         if self.record is not None:
             now = timezone.now()
