@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs-per-second", type=float, default=4.0, help="at most; the service may be slower")
-    parser.add_argument("--drain-seconds", type=float, default=120.0, help="how long it may take to become calm")
+    parser.add_argument("--drain-seconds", type=float, default=600.0, help="how long it may take to become calm")
     parser.add_argument("--place", default="chaos", choices=("chaos", "chaos-test"))
     parser.add_argument("--report", type=Path, help="the JSON file; default: report.json with the logs")
     return parser.parse_args()
