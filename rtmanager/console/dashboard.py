@@ -13,8 +13,9 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from operations.models import DeadLetter, Operation
+from operations.pulses import PulseName
 from operations.states import OPEN_STATES, OpState, Outcome
-from rtmanager.api.observation import observe
+from rtmanager.api.observation import Observation, observe
 from rtmanager.console.plots import Plot, stacked
 from runtimes.health import UNHEALTHY
 from runtimes.models import HealthSnapshot, Runtime
@@ -58,7 +59,24 @@ def servers_view(request: HttpRequest) -> HttpResponse:
     seen = observe()
     servers = {name: reason or "ok" for name, reason in seen.reasons.items()}
     parts = [("Servers", servers), ("Is the work done?", seen.verdicts)]
-    return render(request, "console/parts/servers.html", {"parts": parts})
+    return render(request, "console/parts/servers.html", {"parts": parts, "lags": _lags(seen)})
+
+
+def _lags(seen: Observation) -> list[tuple[str, str]]:
+    """How far behind everything is; what could not be asked has no line."""
+    lags = []
+    if seen.figures is not None:
+        canary = seen.figures.age_of(PulseName.CANARY)
+        oldest = seen.figures.oldest_open
+        lags = [
+            ("events not yet published", str(seen.figures.unpublished)),
+            ("the oldest of them", f"{seen.figures.oldest_unpublished_seconds:.0f} s"),
+            ("the oldest open operation", f"{oldest.age_seconds:.0f} s, {oldest}" if oldest else "none"),
+            ("the last canary", "never" if canary is None else f"{canary:.0f} s ago"),
+        ]
+    for name, backlog in sorted((seen.backlogs or {}).items()):
+        lags.append((f"jobs on {name}", f"{backlog.lag} unread, {backlog.pending} not acknowledged"))
+    return lags
 
 
 def figures(now: datetime) -> Figures:

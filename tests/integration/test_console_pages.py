@@ -187,3 +187,13 @@ def test_a_deed_that_would_be_refused_has_no_button_but_a_reason(admin: Client, 
 
     assert re.search(r'rtm-button-off"[^>]*title="[^"]+">Clean up<', state)
     assert 'id="deed-stop"' in state
+
+
+def test_the_dashboard_says_how_far_behind_everything_is(admin: Client, rig: Rig) -> None:
+    waiting = rig.ask_start("g1")
+
+    page = admin.get(reverse("console:servers")).content.decode()
+
+    assert f"operation {waiting.pk} (start of game g1)" in page
+    assert "events not yet published</span><span>0<" in page
+    assert "jobs on runtime:start_jobs</span><span>0 unread, 0 not acknowledged<" in page
