@@ -9,9 +9,11 @@ from typing import Any
 import docker
 import pytest
 import structlog
+from django.db import connections
 from pytest_django import Settings
 
 from rtmanager.config import Config
+from rtmanager.databases import django_database
 from tests.servers import databases, engine_images
 from tests.servers.docker_host import find_docker_host
 from tests.servers.playground import Playground, open_playground
@@ -102,6 +104,17 @@ def rtm_settings(settings: Settings) -> RtmSettings:
         return changed
 
     return change
+
+
+@pytest.fixture(scope="session")
+def django_on_the_server(postgres_server: databases.PostgresServer) -> None:
+    """Django's database is the session's PostgreSQL; what overrides the next fixture asks for this one.
+
+    One fixture for all folders, for it must happen once: pytest-django then makes and migrates its test database and
+    points Django at that, which a second time would undo.
+    """
+    # In place: the connections of all threads share this dictionary.
+    connections["default"].settings_dict.update(django_database(postgres_server.url("postgres")))
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import connections
 from pytest_django import Settings
 
-from rtmanager.databases import django_database
 from runtimes.containers.fake import FakeEngine, FakeImage, shared_engine
 from tests.conftest import RtmSettings
 from tests.integration.rest_rigs import IMAGE, NEXT_MINOR, NEXT_PATCH, WORKER_AT_HAND
 from tests.integration.rigs import NETWORK, Rig, healthy_images
-from tests.servers.databases import PostgresServer
 
 _HERE = Path(__file__).parent
 
@@ -25,10 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(postgres_server: PostgresServer) -> None:
-    """Point Django at the container; pytest-django then makes and migrates its test database once."""
-    # In place: the connections of all threads share this dictionary.
-    connections["default"].settings_dict.update(django_database(postgres_server.url("postgres")))
+def django_db_modify_db_settings(django_on_the_server: None) -> None:
+    """These tests may use the database."""
 
 
 @pytest.fixture(autouse=True)

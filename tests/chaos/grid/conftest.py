@@ -5,15 +5,13 @@ from pathlib import Path
 
 import docker
 import pytest
-from django.db import connections
 from pytest_django import Settings
 from redis import Redis
 
-from rtmanager.databases import django_database
 from tests.chaos.grid import hosts
 from tests.chaos.grid.hosts import Host
 from tests.conftest import RtmSettings
-from tests.servers.databases import PostgresServer, RedisServer
+from tests.servers.databases import RedisServer
 from tests.servers.playground import Playground
 
 _HERE = Path(__file__).parent
@@ -27,9 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(postgres_server: PostgresServer) -> None:
-    """Point Django at the container of the session."""
-    connections["default"].settings_dict.update(django_database(postgres_server.url("postgres")))
+def django_db_modify_db_settings(django_on_the_server: None) -> None:
+    """These tests may use the database."""
 
 
 @pytest.fixture(scope="session")
