@@ -324,6 +324,9 @@ def test_traces_go_to_the_usual_path_unless_one_is_given() -> None:
 
 def test_traces_without_their_packages_are_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RTMANAGER_TRACES_ENDPOINT", "http://collector:4318")
+    # Other tests of the session may have loaded parts of it by now.
+    for loaded in [name for name in sys.modules if name.startswith("opentelemetry.")]:
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
 
     with pytest.raises(BadSettingsError, match=r"RTMANAGER_TRACES_ENDPOINT: .*rtmanager\[traces\]"):
