@@ -24,8 +24,8 @@ def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -
     del context, kwargs
     if isinstance(cursor := (case.query or {}).get("cursor"), str) and _CURSOR.fullmatch(cursor):
         del case.query["cursor"]
-    # A followed log ends when its game does, and this caller reads to the end.
-    if (case.query or {}).get("follow") in {True, "true"}:
+    # A followed log ends when its game does, and this caller reads to the end. It may also ask twice, in a list.
+    if "true" in str((case.query or {}).get("follow")).lower():
         case.query["follow"] = "false"
     if isinstance(case.body, dict):
         image_ref = case.body.get("image_ref")
