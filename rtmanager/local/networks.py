@@ -2,6 +2,7 @@
 
 import docker
 from docker.errors import APIError, NotFound
+from docker.models.networks import Network
 
 from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER
 
@@ -29,9 +30,18 @@ def remove_networks(client: docker.DockerClient, identity: str) -> None:
     """Remove the networks that ``ensure_network`` made for this stack, no other. Idempotent."""
     for network in client.networks.list(filters={"label": f"{LABEL_LOCAL}={identity}"}):
         try:
+            _free(network)
             network.remove()
         except NotFound:
             continue
+
+
+def _free(network: Network) -> None:
+    """Take out what Docker still counts as connected: one that was killed remembers containers that are gone."""
+    network.reload()
+    for endpoint in (network.attrs.get("Containers") or {}).values():
+        # By name: what is left of a container that is gone has no id that could be looked up.
+        network.disconnect(endpoint["Name"], force=True)
 
 
 def _remove_container(client: docker.DockerClient, container_id: str) -> None:
