@@ -1,6 +1,5 @@
 """How the containers of a game have ended: a list, and one with all that was kept of it."""
 
-import re
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_serializer
@@ -11,14 +10,13 @@ from rest_framework.response import Response
 from operations.models import BlackBox
 from runtimes.api.base import ContractView
 from runtimes.api.logs import LogLineSerializer
-from runtimes.api.paging import answer_page, read_page
+from runtimes.api.paging import ROW_ID_PATTERN, answer_page_by_id, find_row
 from runtimes.api.schema import ALWAYS, GAME_ID, PAGE, errors
-from runtimes.exceptions import ErrorCode, InvalidRequestError, RuntimeNotFoundError
+from runtimes.exceptions import ErrorCode, RuntimeNotFoundError
 from runtimes.games import check_game_id
 
-_BOX_ID = re.compile(r"[1-9][0-9]{0,17}")
 _PARAMETER = OpenApiParameter(
-    "box_id", {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}, OpenApiParameter.PATH, description="The black box."
+    "box_id", {"type": "string", "pattern": f"^{ROW_ID_PATTERN}$"}, OpenApiParameter.PATH, description="The black box."
 )
 _LARGE = ("limits", "probes", "log", "inspect")
 SUMMARY: dict[str, Any] = {
@@ -92,13 +90,8 @@ class BlackBoxListView(ContractView):
     def get(self, request: Request, game_id: str) -> Response:
         """One page, without logs and inspections; also of a game that is removed. One query whatever it holds."""
         check_game_id(game_id)
-        page = read_page(request)
-        rows = BlackBox.objects.filter(game_id=game_id).order_by("-id").defer(*_LARGE)
-        if page.after:
-            rows = rows.filter(id__lt=_parse_cursor_id(page.after))
-        return answer_page(
-            request, rows, limit=page.limit, serializer=BlackBoxSummarySerializer, key=lambda row: str(row.pk)
-        )
+        rows = BlackBox.objects.filter(game_id=game_id).defer(*_LARGE)
+        return answer_page_by_id(request, rows, serializer=BlackBoxSummarySerializer)
 
 
 class BlackBoxView(ContractView):
@@ -112,15 +105,8 @@ class BlackBoxView(ContractView):
     )
     def get(self, _request: Request, box_id: str) -> Response:
         """All that was kept of one container."""
-        box = BlackBox.objects.filter(pk=int(box_id)).first() if _BOX_ID.fullmatch(box_id) else None
+        box = find_row(BlackBox.objects.all(), box_id)
         if box is None:
             message = f"there is no black box {box_id[:20]!a}"
             raise RuntimeNotFoundError(message)
         return Response(BlackBoxSerializer(box).data)
-
-
-def _parse_cursor_id(text: str) -> int:
-    if not _BOX_ID.fullmatch(text):
-        message = "cursor: not one that this service gave out"
-        raise InvalidRequestError(message)
-    return int(text)

@@ -8,6 +8,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 
 from operations.api.preferences import APPLIED_HEADER, KEY_HEADER, PREFER_HEADER, REPLAYED_HEADER
 from operations.api.records import EXAMPLE_RUNNING, OperationSerializer
+from runtimes.api.paging import ROW_ID_PATTERN
 from runtimes.api.records import RuntimeRecordSerializer
 from runtimes.api.schema import ALWAYS, CALLER, GAME_ID, errors
 from runtimes.api.strict import StrictBody
@@ -15,7 +16,7 @@ from runtimes.exceptions import ErrorCode
 
 OPERATION_ID = OpenApiParameter(
     "operation_id",
-    {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
+    {"type": "string", "pattern": f"^{ROW_ID_PATTERN}$"},
     OpenApiParameter.PATH,
     description="The operation; opaque to callers.",
 )

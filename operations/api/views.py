@@ -1,6 +1,5 @@
 """The log of what was done."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from django.db.models import QuerySet
@@ -13,12 +12,11 @@ from operations.api.schema import OPERATION_ID
 from operations.models import Operation
 from operations.states import OpKind, OpState, Outcome
 from runtimes.api.base import ContractView
-from runtimes.api.paging import answer_page, read_page
+from runtimes.api.paging import answer_page_by_id, find_row
 from runtimes.api.schema import ALWAYS, GAME_ID, PAGE, errors
 from runtimes.exceptions import ErrorCode, InvalidRequestError, RuntimeNotFoundError
 from runtimes.games import GAME_ID_PATTERN, check_game_id
 
-_OPERATION_ID = re.compile(r"[1-9][0-9]{0,18}")
 _CHOICES: Mapping[str, Sequence[str]] = {
     "state": OpState.values,
     "outcome": Outcome.values,
@@ -47,11 +45,8 @@ class OperationListView(ContractView):
     def get(self, request: Request, game_id: str) -> Response:
         """One page of the log; empty for a game nobody ever asked anything of. One query whatever it holds."""
         check_game_id(game_id)
-        page = read_page(request)
-        rows = Operation.objects.filter(game_id=game_id).order_by("-id")
-        if page.after:
-            rows = rows.filter(id__lt=_parse_cursor_id(page.after))
-        return answer_page(request, rows, limit=page.limit, serializer=OperationSerializer, key=lambda row: str(row.pk))
+        rows = Operation.objects.filter(game_id=game_id)
+        return answer_page_by_id(request, rows, serializer=OperationSerializer)
 
 
 class AllOperationsView(ContractView):
@@ -65,11 +60,7 @@ class AllOperationsView(ContractView):
     )
     def get(self, request: Request) -> Response:
         """One page of the log, filtered as asked. One query whatever it holds."""
-        page = read_page(request)
-        rows = _filtered(request).order_by("-id")
-        if page.after:
-            rows = rows.filter(id__lt=_parse_cursor_id(page.after))
-        return answer_page(request, rows, limit=page.limit, serializer=OperationSerializer, key=lambda row: str(row.pk))
+        return answer_page_by_id(request, _filtered(request), serializer=OperationSerializer)
 
 
 class OperationView(ContractView):
@@ -83,9 +74,7 @@ class OperationView(ContractView):
     )
     def get(self, _request: Request, operation_id: str) -> Response:
         """How an operation goes or went."""
-        operation = None
-        if _OPERATION_ID.fullmatch(operation_id):
-            operation = Operation.objects.filter(pk=int(operation_id)).first()
+        operation = find_row(Operation.objects.all(), operation_id)
         if operation is None:
             message = f"there is no operation {operation_id[:20]!a}"
             raise RuntimeNotFoundError(message)
@@ -105,10 +94,3 @@ def _filtered(request: Request) -> QuerySet[Operation]:
         return rows
     check_game_id(game_id)
     return rows.filter(game_id=game_id)
-
-
-def _parse_cursor_id(text: str) -> int:
-    if not _OPERATION_ID.fullmatch(text):
-        message = "cursor: not one that this service gave out"
-        raise InvalidRequestError(message)
-    return int(text)

@@ -5,6 +5,7 @@ The body stays exactly the contract's ``{"items": […]}``; the next page's addr
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,6 +20,11 @@ from runtimes.exceptions import InvalidRequestError
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_CURSOR_LENGTH = 200
+_NOT_OURS = "cursor: not one that this service gave out"
+
+ROW_ID_PATTERN = "[1-9][0-9]{0,18}"
+_ROW_ID = re.compile(ROW_ID_PATTERN)
+_LARGEST_ROW_ID = 2**63 - 1
 
 Row = TypeVar("Row", bound=Model)
 
@@ -55,6 +61,32 @@ def answer_page(
     return response
 
 
+def read_row_id(text: str) -> int | None:
+    """The row that an opaque id names; None when no row can have it."""
+    number = int(text) if _ROW_ID.fullmatch(text) else 0
+    return number if 0 < number <= _LARGEST_ROW_ID else None
+
+
+def find_row(rows: QuerySet[Row], text: str) -> Row | None:
+    """The row that an opaque id names, if there is one."""
+    number = read_row_id(text)
+    return None if number is None else rows.filter(pk=number).first()
+
+
+def answer_page_by_id(
+    request: Request, rows: QuerySet[Row], *, serializer: type[BaseSerializer[Any]], newest_first: bool = True
+) -> Response:
+    """Answer with the page that the request asks for, of rows in the order of their ids, in one query."""
+    page = read_page(request)
+    if page.after:
+        after = read_row_id(page.after)
+        if after is None:
+            raise InvalidRequestError(_NOT_OURS)
+        rows = rows.filter(pk__lt=after) if newest_first else rows.filter(pk__gt=after)
+    ordered = rows.order_by("-pk" if newest_first else "pk")
+    return answer_page(request, ordered, limit=page.limit, serializer=serializer, key=lambda row: str(row.pk))
+
+
 def _address_after(request: Request, key: str) -> str:
     query = request.query_params.copy()
     query["cursor"] = _encode(key)
@@ -79,6 +111,5 @@ def _decode(cursor: str) -> str:
     except (binascii.Error, ValueError):
         key = ""
     if not key.isprintable() or not key or len(cursor) > MAX_CURSOR_LENGTH:
-        message = "cursor: not one that this service gave out"
-        raise InvalidRequestError(message)
+        raise InvalidRequestError(_NOT_OURS)
     return key

@@ -1,7 +1,5 @@
 """Dead letters over HTTP: the list, one of them, and its second life."""
 
-import re
-
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -10,20 +8,18 @@ from rest_framework.response import Response
 from operations.models import DeadLetter
 from runtimes.api.base import ContractView
 from runtimes.api.callers import Caller
-from runtimes.api.paging import answer_page, read_page
+from runtimes.api.paging import ROW_ID_PATTERN, answer_page_by_id, read_row_id
 from runtimes.api.schema import ALWAYS, PAGE, errors
 from runtimes.exceptions import ErrorCode, InvalidRequestError
 from runtimes.games import GAME_ID_PATTERN, check_game_id
 from tasks.api.records import DeadLetterListSerializer, DeadLetterSerializer, RedriveBody, RedrivenSerializer
 from tasks.redrive import NoSuchLetterError, find_letter, redrive
 
-_ID = re.compile(r"[1-9][0-9]{0,18}")
-_LARGEST_ID = 2**63 - 1
 _WAITING = {"true": True, "false": False}
 
 LETTER_ID = OpenApiParameter(
     "letter_id",
-    {"type": "string", "pattern": "^[1-9][0-9]{0,18}$"},
+    {"type": "string", "pattern": f"^{ROW_ID_PATTERN}$"},
     OpenApiParameter.PATH,
     description="The letter; opaque to callers.",
 )
@@ -46,13 +42,7 @@ class DeadLetterListView(ContractView):
     )
     def get(self, request: Request) -> Response:
         """One page of the stream entries that no job could be read from. One query whatever it holds."""
-        page = read_page(request)
-        rows = _chosen(request)
-        if page.after:
-            rows = rows.filter(pk__gt=_read_cursor(page.after))
-        return answer_page(
-            request, rows, limit=page.limit, serializer=DeadLetterSerializer, key=lambda row: str(row.pk)
-        )
+        return answer_page_by_id(request, _chosen(request), serializer=DeadLetterSerializer, newest_first=False)
 
 
 class DeadLetterView(ContractView):
@@ -97,7 +87,7 @@ class RedriveView(ContractView):
 
 
 def _chosen(request: Request) -> QuerySet[DeadLetter]:
-    rows = DeadLetter.objects.order_by("pk")
+    rows = DeadLetter.objects.all()
     waiting, game_id = request.query_params.get("waiting"), request.query_params.get("game_id")
     if waiting is not None:
         if waiting not in _WAITING:
@@ -119,14 +109,8 @@ def _who(request: Request) -> str:
 
 
 def _read_id(text: str) -> int:
-    if not _ID.fullmatch(text) or int(text) > _LARGEST_ID:
+    number = read_row_id(text)
+    if number is None:
         message = f"there is no dead letter {text[:20]!a}"
         raise NoSuchLetterError(message)
-    return int(text)
-
-
-def _read_cursor(text: str) -> int:
-    if not _ID.fullmatch(text) or int(text) > _LARGEST_ID:
-        message = "cursor: not one that this service gave out"
-        raise InvalidRequestError(message)
-    return int(text)
+    return number
