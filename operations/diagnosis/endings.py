@@ -9,6 +9,7 @@ from operations.diagnosis.facts import Facts
 from operations.diagnosis.verdicts import Cause, NextStep, Severity, Verdict
 from operations.diagnosis.words import moment
 from operations.events import HealthEventType
+from runtimes.health import ran_out_of_memory
 from runtimes.states import RuntimeStatus
 
 _KILLED = 128 + 9
@@ -67,9 +68,7 @@ def _end(facts: Facts) -> End | None:
         return None
     if facts.status == RuntimeStatus.STOPPED and not _was_unasked(facts):
         return None
-    # Docker's mark stays once any process was killed for memory, also if the container lived on and ended later.
-    oom = own.oom_killed and own.exit_code == _KILLED
-    return End(own.exit_code, oom, own.finished_at or record.stopped_at)
+    return End(own.exit_code, ran_out_of_memory(own), own.finished_at or record.stopped_at)
 
 
 def _was_unasked(facts: Facts) -> bool:
