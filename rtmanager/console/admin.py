@@ -89,7 +89,9 @@ def _ask_about(verb: str) -> Any:
 
 
 def _live(game_id: str, what: str, content: SafeString) -> SafeString:
-    return format_html('<span data-game="{}" data-what="{}">{}</span>', game_id, what, content)
+    return format_html(
+        '<span data-game="{}" data-what="{}" data-url="{}">{}</span>', game_id, what, reverse("console:badges"), content
+    )
 
 
 @admin.register(LogEntry)

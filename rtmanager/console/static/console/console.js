@@ -128,7 +128,7 @@
     const query = games.map((game) => `game=${encodeURIComponent(game)}`).join("&");
     repeat(async () => {
       try {
-        const told = await ask(`/admin/badges?${query}`);
+        const told = await ask(`${badges[0].dataset.url}?${query}`);
         for (const one of badges) {
           const html = told[one.dataset.game]?.[one.dataset.what];
           if (html && one.innerHTML !== html) one.innerHTML = html;
