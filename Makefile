@@ -10,7 +10,7 @@ CHAOS := $(if $(JOBS),--jobs $(JOBS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SER
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop clean test chaos grid twelve screenshots check lock openapi venv
+.PHONY: help demo run stop clean test chaos grid bench twelve screenshots check lock openapi venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ chaos: venv ## Kill everything while jobs run, count what got lost (JOBS= KILLS=
 
 grid: venv ## Break every operation at every step, and write docs/reliability.md anew
 	@GRID=write $(LOCAL) test tests/chaos/grid
+
+bench: venv ## Measure side by side with what else there is, write docs/performance.md anew (ONLY="starts workers")
+	@$(PYTHON) rtmanager/local/venv.py bench
+	@.run/bench/venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
 
 twelve: venv ## Break twelve games in twelve ways, and write docs/twelve.md anew
 	@TWELVE=write $(LOCAL) test tests/browser/test_twelve.py

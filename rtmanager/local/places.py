@@ -19,7 +19,7 @@ from rtmanager.local.errors import LocalError
 CLONE = Path(__file__).resolve().parents[2]
 RUN_ROOT = CLONE / ".run"
 CACHE = RUN_ROOT / "cache"
-KINDS = ("run", "demo", "test", "chaos", "chaos-test")
+KINDS = ("run", "demo", "test", "chaos", "chaos-test", "bench", "bench-test")
 # A socket's path must fit into 108 bytes; a clone may lie arbitrarily deep.
 _SOCKETS_ROOT = Path("/tmp")  # noqa: S108 (the directory below it is checked to be ours alone)
 _OUTSIDE_ROOT = Path("/var/lib")

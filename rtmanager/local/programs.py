@@ -11,7 +11,9 @@ _STOP_MARGIN_SECONDS = 10
 _KINDS = ("web", "bridge_jobs", "relay_events", "watch_runtimes", "worker", "beat")
 
 
-def service_programs(config: Config, *, copies: Mapping[str, int] | None = None) -> list[Program]:
+def service_programs(
+    config: Config, *, copies: Mapping[str, int] | None = None, python: str = sys.executable
+) -> list[Program]:
     """Web, bridge, relay, watcher, worker and beat; each may take the whole shutdown time-out before it is killed.
 
     ``copies`` says of which there are several; the second worker is called ``worker-2``.
@@ -20,7 +22,7 @@ def service_programs(config: Config, *, copies: Mapping[str, int] | None = None)
     return [
         Program(
             name=kind if number == 1 else f"{kind}-{number}",
-            command=(sys.executable, *_arguments(config, number=number)[kind]),
+            command=(python, *_arguments(config, number=number)[kind]),
             group="service",
             stop_wait_seconds=stop_wait_seconds,
         )

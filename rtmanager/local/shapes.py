@@ -1,5 +1,6 @@
-"""How a stack may differ from the usual one; the chaos run makes use of it."""
+"""How a stack may differ from the usual one; the chaos run and the benchmark make use of it."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,12 +11,14 @@ class Shape:
 
     ``own_engine``: a Docker engine of its own even where the machine offers one, and one that can be killed: its
     containerd is a process beside it, so that games live on. ``copies``: how many processes of a kind, by program
-    name. ``settings``: values of settings, without the prefix, that overrule the environment's.
+    name. ``settings``: values of settings, without the prefix, that overrule the environment's. ``python``: the
+    interpreter that runs the service.
     """
 
     own_engine: bool = False
     copies: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
 
 
 USUAL = Shape()

@@ -1,7 +1,6 @@
 """One whole local stack: brought up step by step, taken down completely."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -93,7 +92,8 @@ class Stack:
         servers = self._servers()
         programs = [self._prepare(server) for server in servers]
         self._settle_environment()
-        self._start(servers, [*programs, *service_programs(self.config, copies=self._shape.copies)])
+        service = service_programs(self.config, copies=self._shape.copies, python=self._shape.python)
+        self._start(servers, [*programs, *service])
         self._prepare_engine()
         self._prepare_database()
         with self._console.step(f"service answers at {self.url}/readyz"):
@@ -187,8 +187,8 @@ class Stack:
                 message = f"PostgreSQL did not answer within {_DATABASE_SECONDS:.0f} s; see RTMANAGER_DATABASE_URL"
                 raise LocalError(message)
             log = self.place.log("migrate")
-            run([sys.executable, "manage.py", "migrate", "--no-input"], log=log, cwd=CLONE)
-            run([sys.executable, "manage.py", "ensure_admin"], log=log, cwd=CLONE)
+            run([self._shape.python, "manage.py", "migrate", "--no-input"], log=log, cwd=CLONE)
+            run([self._shape.python, "manage.py", "ensure_admin"], log=log, cwd=CLONE)
 
     def _database_answers(self) -> bool:
         try:

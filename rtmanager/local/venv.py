@@ -1,7 +1,8 @@
-"""Make or refresh the virtual environment. Runs on a bare Python, before anything is installed.
+"""Make or refresh a virtual environment. Runs on a bare Python, before anything is installed.
 
-Usage: ``python3 rtmanager/local/venv.py``. Idempotent; does nothing when the pinned requirements, the Python and the
-place of the clone are those of the last time.
+Usage: ``python3 rtmanager/local/venv.py`` for the project's own, with ``bench`` for the benchmark's, which stands on
+top of it. Idempotent; does nothing when the pinned requirements, the Python and the place of the clone are those of
+the last time.
 """
 
 import fcntl
@@ -14,64 +15,90 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 CLONE = Path(__file__).resolve().parents[2]
-VENV = CLONE / ".venv"
-REQUIREMENTS = CLONE / "requirements.txt"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / ".stamp"
 LOG = CLONE / ".run" / "venv.log"
 OLDEST = (3, 11)
 NEWEST = (3, 13)
 DOT_EVERY_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class Environment:
+    """One virtual environment; ``below`` is another whose packages it sees without having them."""
+
+    home: Path
+    requirements: Path
+    below: "Environment | None" = None
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.home / "bin" / "python"
+
+    @property
+    def packages(self) -> Path:
+        """Where its packages are."""
+        return self.home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+    @property
+    def stamp(self) -> Path:
+        """What was set up completely the last time."""
+        return self.home / ".stamp"
+
+    def fingerprint(self) -> str:
+        """What it depends on: pinned requirements, interpreter, and path (scripts have it built in)."""
+        parts = [self.requirements.read_text(), platform.python_version(), str(self.home)]
+        parts += [self.below.fingerprint()] if self.below else []
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def is_current(self) -> bool:
+        """Whether the last complete set-up was of exactly this."""
+        return self.stamp.is_file() and self.stamp.read_text() == self.fingerprint()
+
+
+PROJECT = Environment(CLONE / ".venv", CLONE / "requirements.txt")
+BENCH = Environment(CLONE / ".run" / "bench" / "venv", CLONE / "bench" / "requirements.txt", below=PROJECT)
+
+
 def main() -> None:
-    """Bring ``.venv`` up to date, showing that something happens while it does."""
+    """Bring the environment up to date, showing that something happens while it does."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         _give_up(
             f"Python 3.11 to 3.13 is needed, this is {platform.python_version()}; name one: make PYTHON=python3.11"
         )
+    environment = BENCH if sys.argv[1:] == ["bench"] else PROJECT
     LOG.parent.mkdir(exist_ok=True)
     # Two makes started at once in one clone must not both write the environment.
     with (CLONE / ".run" / "venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_current():
-            _make()
+        if not environment.is_current():
+            _make(environment)
 
 
-def fingerprint() -> str:
-    """What the environment depends on: pinned requirements, interpreter, and path (scripts have it built in)."""
-    parts = [REQUIREMENTS.read_text(), platform.python_version(), str(VENV)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def is_current() -> bool:
-    """Whether the last complete set-up was of exactly this."""
-    return STAMP.is_file() and STAMP.read_text() == fingerprint()
-
-
-def _make() -> None:
-    count = sum(1 for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith(("#", " ")))
+def _make(environment: Environment) -> None:
+    lines = environment.requirements.read_text().splitlines()
+    count = sum(1 for line in lines if line and not line.startswith(("#", " ")))
     started = time.monotonic()
-    STAMP.unlink(missing_ok=True)
+    environment.stamp.unlink(missing_ok=True)
     # One that fits is only added to: whatever runs in it now must not find it gone.
-    if not _fits():
-        _create()
+    if not _fits(environment):
+        _create(environment)
     _say(f"  virtual environment with {count} pinned packages ")
-    install = ["-m", "pip", "install", "--disable-pip-version-check", "-r", str(REQUIREMENTS)]
-    _run([str(PYTHON), *install])
-    STAMP.write_text(fingerprint())
+    install = ["-m", "pip", "install", "--disable-pip-version-check", "-r", str(environment.requirements)]
+    _run([str(environment.python), *install])
+    environment.stamp.write_text(environment.fingerprint())
     _say(f" ok, {time.monotonic() - started:.1f} s\n")
 
 
-def _fits() -> bool:
+def _fits(environment: Environment) -> bool:
     """Whether the environment there is was made here and its Python is the one asked for."""
-    made = VENV / "pyvenv.cfg"
-    if not made.is_file() or str(VENV) not in made.read_text():
+    made = environment.home / "pyvenv.cfg"
+    if not made.is_file() or str(environment.home) not in made.read_text():
         return False
-    ask = [str(PYTHON), "-c", "import pip, platform; print(platform.python_version())"]
+    ask = [str(environment.python), "-c", "import pip, platform; print(platform.python_version())"]
     try:
         answer = subprocess.run(ask, check=False, capture_output=True, text=True)  # noqa: S603 (our own words)
     except OSError:
@@ -79,10 +106,12 @@ def _fits() -> bool:
     return answer.stdout.strip() == platform.python_version()
 
 
-def _create() -> None:
+def _create(environment: Environment) -> None:
     if not _has_ensurepip():
         _install_ensurepip()
-    _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+    _run([sys.executable, "-m", "venv", "--clear", str(environment.home)])
+    if environment.below:
+        (environment.packages / "below.pth").write_text(f"{environment.below.packages}\n")
 
 
 def _has_ensurepip() -> bool:

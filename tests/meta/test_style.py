@@ -11,8 +11,8 @@ LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60
 EMPTY_NAMES = {"services.py", "utils.py", "helpers.py", "common.py", "manager.py", "misc.py"}
 
-OWN = modules(*PACKAGES)
-EVERYTHING = modules(*PACKAGES, "tests")
+OWN = modules(*PACKAGES, "bench")
+EVERYTHING = [*OWN, *modules("tests")]
 TESTS = [path for path in modules("tests") if path.name.startswith("test_")]
 
 

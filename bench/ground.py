@@ -1,0 +1,188 @@
+"""Where it is measured: the whole service on real parts of its own, and the hands that send jobs and take answers."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+import httpx
+import redis
+
+from bench.listener import Arrival, Listener
+from rtmanager.config import PREFIX, Config
+from rtmanager.local.console import Console
+from rtmanager.local.dockerd import client
+from rtmanager.local.errors import LocalError
+from rtmanager.local.images import SAMPLE_TAGS
+from rtmanager.local.places import CLONE, Place
+from rtmanager.local.shapes import Shape
+from rtmanager.local.stack import Stack, running
+
+IMAGE = SAMPLE_TAGS[0]
+# The service runs in the project's own environment: what the rivals need must not change what is measured.
+PYTHON = str(CLONE / ".venv" / "bin" / "python")
+# As an installation has it, but for the look at a new container, which would hide all else: it has a row of its own.
+_SETTINGS: Mapping[str, str] = {"START_SETTLE": "0ms", "API_AUTH": "token", "LOG_LEVEL": "warning"}
+_ANSWER_SECONDS = 120.0
+_CLEANERS = 8
+
+
+@dataclass(slots=True)
+class Ground:
+    """The service, up, and everything to measure it with."""
+
+    stack: Stack
+    token: str
+    streams: "redis.Redis"
+    docker: docker.DockerClient
+    http: httpx.Client
+    results: Listener
+    health: Listener
+
+    @property
+    def config(self) -> Config:
+        """The settings of the service."""
+        return self.stack.config
+
+    @property
+    def url(self) -> str:
+        """Of the API, without a slash at its end; ``http`` has it and the token already."""
+        return f"{self.stack.url}/api/v1/internal"
+
+    def start(self, game_id: str, *, image_ref: str = IMAGE) -> float:
+        """Write a start job; returns the moment before it was written, by ``time.perf_counter``."""
+        return self._order(self.config.start_jobs_stream, {"game_id": game_id, "image_ref": image_ref})
+
+    def stop(self, game_id: str) -> float:
+        """Write a stop job; returns the moment before it was written."""
+        return self._order(self.config.stop_jobs_stream, {"game_id": game_id, "reason": "admin_request"})
+
+    def started(self, game_id: str) -> float:
+        """Start a game and wait for the result; returns the milliseconds. LocalError when it failed."""
+        mark = self.results.mark()
+        sent = self.start(game_id)
+        (arrival,) = self.succeeded(since=mark, count=1)
+        return (arrival.at - sent) * 1000
+
+    def succeeded(self, *, since: int, count: int) -> list[Arrival]:
+        """So many results since the mark, all of them successes. LocalError otherwise."""
+        arrivals = self.results.wait(since=since, count=count, seconds=_ANSWER_SECONDS)
+        failed = [one.fields for one in arrivals if one.fields["outcome"] != "success"]
+        if failed:
+            message = f"{len(failed)} of {count} jobs failed, the first with {failed[0]}"
+            raise LocalError(message)
+        return arrivals
+
+    def clear(self, game_ids: Collection[str]) -> None:
+        """Stop and remove games as their owner does it, so that nothing is out of order and busies the service."""
+        mark = self.results.mark()
+        for game_id in game_ids:
+            self.stop(game_id)
+        self.succeeded(since=mark, count=len(game_ids))
+        with ThreadPoolExecutor(_CLEANERS) as pool:
+            list(pool.map(self._remove, game_ids))
+
+    def _remove(self, game_id: str) -> None:
+        answer = self.http.delete(f"/runtimes/{game_id}/container")
+        if not answer.is_success:
+            message = f"game {game_id} could not be removed: {answer.status_code} {answer.text}"
+            raise LocalError(message)
+
+    def _order(self, stream: str, fields: Mapping[str, str]) -> float:
+        job: dict[Any, Any] = {**fields, "requested_at_ms": str(time.time_ns() // 10**6)}
+        sent = time.perf_counter()
+        self.streams.xadd(stream, job)
+        return sent
+
+
+@dataclass(slots=True)
+class Grounds:
+    """Hands out a ground of the shape that a measure asks for; there is one at a time, and it is kept while it fits.
+
+    ``quick``: the measures are only to show that they work.
+    """
+
+    place: Place
+    console: Console
+    quick: bool = False
+    _shape: Shape | None = None
+    _ground: Ground | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def get(self, *, settings: Mapping[str, str] | None = None, copies: Mapping[str, int] | None = None) -> Ground:
+        """A ground with these settings (without prefix) on top of the usual, and so many processes of a kind."""
+        shape = Shape(own_engine=True, copies=copies or {}, settings={**_SETTINGS, **(settings or {})}, python=PYTHON)
+        if self._ground is None or shape != self._shape:
+            self.close()
+            self._ground = self._open.enter_context(ground(self.place, self.console, shape))
+            self._shape = shape
+        return self._ground
+
+    def progress(self, text: str) -> None:
+        """A line for whoever waits."""
+        self.console.say(f"    {text}")
+
+    def close(self) -> None:
+        """Take down what is up. Idempotent."""
+        self._ground = self._shape = None
+        self._open.close()
+
+
+@contextmanager
+def ground(place: Place, console: Console, shape: Shape) -> Iterator[Ground]:
+    """One that is up inside the block, from nothing, and completely gone after it."""
+    former = dict(os.environ)
+    try:
+        with running(place, console, fresh=True, shape=shape) as stack, ExitStack() as opened:
+            token = _token()
+            url = stack.config.streams_url
+            yield Ground(
+                stack=stack,
+                token=token,
+                streams=opened.enter_context(redis.Redis.from_url(url, decode_responses=True)),
+                docker=opened.enter_context(client(stack.docker_host)),
+                http=opened.enter_context(_http(stack, token)),
+                results=opened.enter_context(Listener(url, stack.config.job_results_stream)),
+                health=opened.enter_context(Listener(url, stack.config.health_events_stream)),
+            )
+    finally:
+        # The stack writes its addresses there, and the next one would take them for those of servers to use.
+        os.environ.clear()
+        os.environ.update(former)
+
+
+def forget_the_environment() -> None:
+    """Nothing that is meant for another installation may reach the one that is measured."""
+    for name in [name for name in os.environ if name.startswith(PREFIX) or name == "DOCKER_HOST"]:
+        del os.environ[name]
+
+
+def _http(stack: Stack, token: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}", "X-Galaxy-Caller": "gm"}
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    return httpx.Client(base_url=f"{stack.url}/api/v1/internal", headers=headers, timeout=90.0, limits=limits)
+
+
+def _token() -> str:
+    """One of Game Master's, for the installation that the environment names."""
+    words = [
+        "manage.py",
+        "api_token",
+        "create",
+        "bench",
+        "--caller",
+        "gm",
+        "--scope",
+        "read",
+        "--scope",
+        "operate",
+        "--json",
+    ]
+    done = subprocess.run([PYTHON, *words], cwd=CLONE, capture_output=True, text=True, check=True)
+    return str(json.loads(done.stdout)["token"])

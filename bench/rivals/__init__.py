@@ -1,0 +1,1 @@
+"""What one would use instead: each the real thing, with its best settings."""
