@@ -36,11 +36,13 @@ class PrivateEngine:
     An engine that starts throws away the filter rules of the one before it; without them containers still reach
     each other, and the machine reaches them, which is all that games and tests need.
 
-    With a ``containerd`` beside it, it may be killed: it comes back to the games that it left running.
+    With a ``containerd`` beside it, it may be killed: it comes back to the games that it left running, unless
+    ``live_restore`` is off, as Swarm wants it.
     """
 
     place: Place
     containerd: Containerd | None = None
+    live_restore: bool = True
 
     @property
     def title(self) -> str:
@@ -79,7 +81,9 @@ class PrivateEngine:
         No ``default-address-pools``: a daemon that has them deletes docker0 when it starts, and that may well be
         the bridge of another engine on this machine.
         """
-        beside = {"containerd": str(self.containerd.socket), "live-restore": True} if self.containerd else {}
+        beside = (
+            {"containerd": str(self.containerd.socket), "live-restore": self.live_restore} if self.containerd else {}
+        )
         return {
             **beside,
             "hosts": [self.host],
@@ -189,10 +193,10 @@ def reachable_host(environment: Mapping[str, str]) -> str | None:
     return DEFAULT_HOST if answers(DEFAULT_HOST) else None
 
 
-def private_engine(place: Place, *, containerd: Containerd | None = None) -> PrivateEngine:
+def private_engine(place: Place, *, containerd: Containerd | None = None, live_restore: bool = True) -> PrivateEngine:
     """The engine of our own. Raises LocalError when this user on this machine cannot have one."""
     if is_root() and (shutil.which("dockerd") or can_install()):
-        return PrivateEngine(place, containerd)
+        return PrivateEngine(place, containerd, live_restore)
     if is_root():
         message = "no Docker engine answers and none can be installed here; set RTMANAGER_DOCKER_HOST to one"
     else:

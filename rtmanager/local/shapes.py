@@ -10,12 +10,14 @@ class Shape:
     """What is special about a stack. The default is that of ``make run`` and ``make demo``.
 
     ``own_engine``: a Docker engine of its own even where the machine offers one, and one that can be killed: its
-    containerd is a process beside it, so that games live on. ``copies``: how many processes of a kind, by program
+    containerd is a process beside it, so that games live on; without ``live_restore`` they do not, and it can be a
+    swarm. ``copies``: how many processes of a kind, by program
     name. ``settings``: values of settings, without the prefix, that overrule the environment's. ``python``: the
     interpreter that runs the service.
     """
 
     own_engine: bool = False
+    live_restore: bool = True
     copies: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable

@@ -128,6 +128,10 @@ class Stack:
         """What the supervisor says of each process."""
         return self._supervise().states()
 
+    def switch(self, name: str, *, on: bool) -> None:
+        """Start or end one process of the service. Idempotent."""
+        self._supervise().switch(name, on=on)
+
     @property
     def is_supervised(self) -> bool:
         """Whether the supervisor lives."""
@@ -137,7 +141,9 @@ class Stack:
         with self._console.step("Docker engine") as step:
             host = None if self._shape.own_engine else reachable_host(self._given)
             if host is None:
-                self._engine = private_engine(self.place, containerd=self._containerd)
+                self._engine = private_engine(
+                    self.place, containerd=self._containerd, live_restore=self._shape.live_restore
+                )
                 step.outcome = "a private one will be started"
             self.docker_host = host or private_engine(self.place).host
             step.outcome = f"uses {host}" if host else step.outcome

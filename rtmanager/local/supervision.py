@@ -143,6 +143,12 @@ class Supervisor:
         if self.is_running:
             self._rpc().stopProcessGroup("service")
 
+    def switch(self, name: str, *, on: bool) -> None:
+        """Start or end one process of the service, and wait until it lives or is gone. Idempotent."""
+        is_on = any(state["name"] == name and state["statename"] == "RUNNING" for state in self.states())
+        if is_on != on:
+            (self._rpc().startProcess if on else self._rpc().stopProcess)(f"service:{name}")
+
     def states(self) -> list[dict[str, Any]]:
         """What the supervisor says of each program: ``name``, ``statename``, ``pid`` and more."""
         states: list[dict[str, Any]] = self._rpc().getAllProcessInfo()
