@@ -70,6 +70,15 @@ class Ground:
         (arrival,) = self.succeeded(since=mark, count=1)
         return (arrival.at - sent) * 1000
 
+    def started_at_once(self, game_ids: Collection[str]) -> float:
+        """Start games all at once and wait for all results; returns how many per second. LocalError when one failed."""
+        mark = self.results.mark()
+        began = time.perf_counter()
+        for game_id in game_ids:
+            self.start(game_id)
+        last = self.succeeded(since=mark, count=len(game_ids))[-1]
+        return len(game_ids) / (last.at - began)
+
     def succeeded(self, *, since: int, count: int) -> list[Arrival]:
         """So many results since the mark, all of them successes. LocalError otherwise."""
         arrivals = self.results.wait(since=since, count=count, seconds=_ANSWER_SECONDS)
@@ -117,7 +126,13 @@ class Grounds:
 
     def get(self, *, settings: Mapping[str, str] | None = None, copies: Mapping[str, int] | None = None) -> Ground:
         """A ground with these settings (without prefix) on top of the usual, and so many processes of a kind."""
-        shape = Shape(own_engine=True, copies=copies or {}, settings={**_SETTINGS, **(settings or {})}, python=PYTHON)
+        shape = Shape(
+            own_engine=True,
+            live_restore=False,
+            copies=copies or {},
+            settings={**_SETTINGS, **(settings or {})},
+            python=PYTHON,
+        )
         if self._ground is None or shape != self._shape:
             self.close()
             self._ground = self._open.enter_context(ground(self.place, self.console, shape))

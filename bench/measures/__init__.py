@@ -5,7 +5,18 @@ from types import MappingProxyType
 
 from bench.figure import Figure
 from bench.ground import Grounds
+from bench.measures import idle, outside_kill, starts, starts_settled, throughput, workers
 
 Measure = Callable[[Grounds], Figure]
 
-MEASURES: Mapping[str, Measure] = MappingProxyType({})
+MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {
+        "starts": starts.measure,
+        "throughput": throughput.measure,
+        "outside_kill": outside_kill.measure,
+        "workers": workers.measure,
+        "starts_settled": starts_settled.measure,
+        "idle": idle.measure,
+        "memory": idle.measure_memory,
+    }
+)

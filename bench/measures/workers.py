@@ -1,0 +1,82 @@
+"""One worker against two and four, each with one thread, next to the raw SDK with as many: how work is shared out,
+and where Docker has no more to give.
+"""
+
+from celery import Celery
+
+from bench.figure import Figure, Goal, Series
+from bench.ground import Ground, Grounds
+from bench.measures.throughput import our_turn, sdk_name, sdk_turn
+from bench.rivals.docker_sdk import RawSdk
+from bench.rivals.spec import Specs
+from bench.rounds import interleave
+from rtmanager.local.commands import wait_until
+from rtmanager.local.errors import LocalError
+
+_COUNTS = (1, 2, 4)
+_LIMIT = 0.9
+_ANSWER_SECONDS = 30.0
+_PING_SECONDS = 0.5
+
+
+def measure(grounds: Grounds) -> Figure:
+    """Fresh starts, as fast as so many can."""
+    ground = grounds.get(settings={"WORKER_CONCURRENCY": "1"}, copies={"worker": max(_COUNTS)})
+    rounds, games = (1, 4) if grounds.quick else (3, 12)
+    sdks = {count: RawSdk(ground.stack.docker_host, Specs(ground), threads=count) for count in _COUNTS}
+
+    def turn(count: int) -> float:
+        _have(ground, count)
+        return float(our_turn(ground, games)())  # type: ignore[arg-type]
+
+    found = interleave(
+        {
+            **{_name(count): lambda count=count: turn(count) for count in _COUNTS},  # type: ignore[misc]
+            **{sdk_name(count): sdk_turn(sdks[count], games) for count in _COUNTS},
+        },
+        rounds=rounds,
+        progress=grounds.progress,
+    )
+    for sdk in sdks.values():
+        sdk.close()
+    series = tuple(Series.of(name, "per s", samples) for name, samples in found.items())
+    notes = (
+        (
+            f"{games} games at once; each worker has one thread (RTMANAGER_WORKER_CONCURRENCY=1), so that workers are "
+            "counted and not their threads."
+        ),
+        "Where the raw SDK gains nothing from more threads, Docker and the kernel are the limit.",
+    )
+    return Figure("workers", "One worker, two, four", series, _goals(series), notes)
+
+
+def _goals(series: tuple[Series, ...]) -> tuple[Goal, ...]:
+    """Our gain from more workers against the gain of the raw SDK from more threads."""
+    medians = {one.name: one.median for one in series}
+
+    def gain(count: int) -> float:
+        ours = medians[_name(count)] / medians[_name(1)]
+        return ours / (medians[sdk_name(count)] / medians[sdk_name(1)])
+
+    return tuple(
+        Goal(f"gain of {count} against 1, of the gain of the raw SDK", gain(count), _LIMIT, at_most=False)
+        for count in _COUNTS[1:]
+    )
+
+
+def _name(count: int) -> str:
+    return f"Runtime Manager, {count} worker{'s' if count > 1 else ''} of one thread"
+
+
+def _have(ground: Ground, count: int) -> None:
+    """So many workers and no more; returns when all of them listen."""
+    for number in range(1, max(_COUNTS) + 1):
+        ground.stack.switch("worker" if number == 1 else f"worker-{number}", on=number <= count)
+    with Celery(broker=ground.config.broker_url) as asking:
+
+        def answers() -> bool:
+            return len(asking.control.ping(timeout=_PING_SECONDS) or []) == count
+
+        if not wait_until(answers, timeout_seconds=_ANSWER_SECONDS):
+            message = f"there were not {count} workers within {_ANSWER_SECONDS:.0f} s"
+            raise LocalError(message)
