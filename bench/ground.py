@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -167,6 +168,8 @@ def ground(place: Place, console: Console, shape: Shape) -> Iterator[Ground]:
                 health=opened.enter_context(Listener(url, stack.config.health_events_stream)),
             )
     finally:
+        # Each game left some; the service never deletes them.
+        shutil.rmtree(place.games, ignore_errors=True)
         # The stack writes its addresses there, and the next one would take them for those of servers to use.
         os.environ.clear()
         os.environ.update(former)

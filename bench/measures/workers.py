@@ -72,7 +72,9 @@ def _have(ground: Ground, count: int) -> None:
     """So many workers and no more; returns when all of them listen."""
     for number in range(1, max(_COUNTS) + 1):
         ground.stack.switch("worker" if number == 1 else f"worker-{number}", on=number <= count)
-    with Celery(broker=ground.config.broker_url) as asking:
+    # What the service's own application is told in settings.py, and without Django.
+    options = {"global_keyprefix": f"rtm:{ground.config.stack}:celery:"}
+    with Celery(broker=ground.config.broker_url, broker_transport_options=options) as asking:
 
         def answers() -> bool:
             return len(asking.control.ping(timeout=_PING_SECONDS) or []) == count
