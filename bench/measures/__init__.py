@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from bench.figure import Figure
 from bench.ground import Grounds
-from bench.measures import idle, outside_kill, starts, starts_settled, throughput, workers
+from bench.measures import idle, outside_kill, reconcile, replays, rest, starts, starts_settled, throughput, workers
 
 Measure = Callable[[Grounds], Figure]
 
@@ -14,8 +14,13 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "starts": starts.measure,
         "throughput": throughput.measure,
         "outside_kill": outside_kill.measure,
-        "workers": workers.measure,
+        "replays": replays.measure,
+        "rest": rest.measure,
+        "callers": rest.measure_callers,
+        "reconcile": reconcile.measure,
         "starts_settled": starts_settled.measure,
+        "workers": workers.measure,
+        "waiting": workers.measure_waiting,
         "idle": idle.measure,
         "memory": idle.measure_memory,
     }

@@ -22,9 +22,9 @@ def application(broker: str) -> Celery:
         worker_prefetch_multiplier=64,
         broker_connection_retry_on_startup=True,
     )
-    app.task(name=_NULL)(nothing)
+    app.task(name=_NULL, shared=False)(nothing)
 
-    @app.task(name=_REPLY)
+    @app.task(name=_REPLY, shared=False)
     def reply(address: str, key: str) -> None:
         _server(address).lpush(key, "done")
 

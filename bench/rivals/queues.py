@@ -9,7 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
+
+import redis
 
 from bench.rivals.nothing import PIPE
 from rtmanager.local.commands import tail
@@ -20,6 +22,12 @@ _WARM_UP_TASKS = 200
 _PATIENCE_SECONDS = 90.0
 _LOOK_SECONDS = 0.001
 _END_SECONDS = 15.0
+
+
+def socket_of(client: "redis.Redis") -> str:
+    """The path of the socket by which this client reaches its server."""
+    told: dict[str, Any] = client.connection_pool.connection_kwargs
+    return str(told["path"])
 
 
 class Queue(Protocol):

@@ -1,0 +1,1 @@
+"""What runs in the service's own environment, with its settings and its code, and is asked over a pipe."""
