@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -71,14 +71,13 @@ class Ground:
         (arrival,) = self.succeeded(since=mark, count=1)
         return (arrival.at - sent) * 1000
 
-    def started_at_once(self, game_ids: Collection[str]) -> float:
+    def started_at_once(self, game_ids: Collection[str], *, image_ref: str = IMAGE) -> float:
         """Start games all at once and wait for all results; returns how many per second. LocalError when one failed."""
-        mark = self.results.mark()
-        began = time.perf_counter()
-        for game_id in game_ids:
-            self.start(game_id)
-        last = self.succeeded(since=mark, count=len(game_ids))[-1]
-        return len(game_ids) / (last.at - began)
+        return self._at_once(lambda game_id: self.start(game_id, image_ref=image_ref), game_ids)
+
+    def stopped_at_once(self, game_ids: Collection[str]) -> float:
+        """Stop games all at once, likewise."""
+        return self._at_once(self.stop, game_ids)
 
     def succeeded(self, *, since: int, count: int) -> list[Arrival]:
         """So many results since the mark, all of them successes. LocalError otherwise."""
@@ -91,12 +90,21 @@ class Ground:
 
     def clear(self, game_ids: Collection[str]) -> None:
         """Stop and remove games as their owner does it, so that nothing is out of order and busies the service."""
-        mark = self.results.mark()
-        for game_id in game_ids:
-            self.stop(game_id)
-        self.succeeded(since=mark, count=len(game_ids))
+        self.stopped_at_once(game_ids)
+        self.remove(game_ids)
+
+    def remove(self, game_ids: Collection[str]) -> None:
+        """Remove the containers of games that have been stopped. LocalError when the service refuses."""
         with ThreadPoolExecutor(_CLEANERS) as pool:
             list(pool.map(self._remove, game_ids))
+
+    def _at_once(self, order: Callable[[str], float], game_ids: Collection[str]) -> float:
+        mark = self.results.mark()
+        began = time.perf_counter()
+        for game_id in game_ids:
+            order(game_id)
+        last = self.succeeded(since=mark, count=len(game_ids))[-1]
+        return len(game_ids) / (last.at - began)
 
     def _remove(self, game_id: str) -> None:
         answer = self.http.delete(f"/runtimes/{game_id}/container")

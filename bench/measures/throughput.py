@@ -1,11 +1,13 @@
 """Many fresh starts at once: how many per second, next to the raw SDK with as many threads as serve it best."""
 
+from collections.abc import Callable
+
 from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
 from bench.measures.names import fresh
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
-from bench.rounds import Contestant, interleave
+from bench.rounds import interleave
 
 OURS = "Runtime Manager"
 _LIMIT = 0.95
@@ -50,7 +52,7 @@ def sdk_name(threads: int) -> str:
     return f"docker SDK, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def sdk_turn(sdk: RawSdk, count: int) -> Contestant:
+def sdk_turn(sdk: RawSdk, count: int) -> Callable[[], float]:
     """One sample of the rival: so many games at once, which are gone afterwards."""
 
     def turn() -> float:
@@ -63,7 +65,7 @@ def sdk_turn(sdk: RawSdk, count: int) -> Contestant:
     return turn
 
 
-def our_turn(ground: Ground, count: int) -> Contestant:
+def our_turn(ground: Ground, count: int) -> Callable[[], float]:
     """One sample of ours, likewise."""
 
     def turn() -> float:

@@ -1,37 +1,45 @@
-"""One worker against two and four, each with one thread, next to the raw SDK with as many: how work is shared out,
-and where Docker has no more to give.
+"""One worker against two and four, each with one thread: how work is shared out, and where Docker has no more to give.
+
+Fresh starts want the processors, and are held against the raw SDK with as many threads. Stops of engines that do not
+listen only wait, inside Docker, so nothing but the service itself could keep them from being shared out.
 """
+
+from functools import partial
 
 from celery import Celery
 
 from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
+from bench.measures.names import fresh
 from bench.measures.throughput import our_turn, sdk_name, sdk_turn
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
 from bench.rounds import interleave
 from rtmanager.local.commands import wait_until
 from rtmanager.local.errors import LocalError
+from rtmanager.local.images import REPOSITORY, build_engine
 
 _COUNTS = (1, 2, 4)
 _LIMIT = 0.9
+_GRACE_SECONDS = 1
+_STUBBORN = f"{REPOSITORY}:1.0.9"
 _ANSWER_SECONDS = 30.0
 _PING_SECONDS = 0.5
 
 
 def measure(grounds: Grounds) -> Figure:
     """Fresh starts, as fast as so many can."""
-    ground = grounds.get(settings={"WORKER_CONCURRENCY": "1"}, copies={"worker": max(_COUNTS)})
+    ground = _ground(grounds)
     rounds, games = (1, 4) if grounds.quick else (3, 12)
     sdks = {count: RawSdk(ground.stack.docker_host, Specs(ground), threads=count) for count in _COUNTS}
 
     def turn(count: int) -> float:
-        _have(ground, count)
-        return float(our_turn(ground, games)())  # type: ignore[arg-type]
+        have(ground, count)
+        return our_turn(ground, games)()
 
     found = interleave(
         {
-            **{_name(count): lambda count=count: turn(count) for count in _COUNTS},  # type: ignore[misc]
+            **{_name(count): partial(turn, count) for count in _COUNTS},
             **{sdk_name(count): sdk_turn(sdks[count], games) for count in _COUNTS},
         },
         rounds=rounds,
@@ -48,6 +56,47 @@ def measure(grounds: Grounds) -> Figure:
         "Where the raw SDK gains nothing from more threads, Docker and the kernel are the limit.",
     )
     return Figure("workers", "One worker, two, four", series, _goals(series), notes)
+
+
+def measure_waiting(grounds: Grounds) -> Figure:
+    """Stops of engines that have to be killed after their grace."""
+    ground = _ground(grounds)
+    rounds, games = (1, 4) if grounds.quick else (2, 8)
+    build_engine(ground.docker, _STUBBORN, command=("sh", "-c", "trap '' TERM; sleep 1000000"))
+
+    def turn(count: int) -> float:
+        have(ground, max(_COUNTS))
+        names = fresh("stubborn", games)
+        ground.started_at_once(names, image_ref=_STUBBORN)
+        have(ground, count)
+        per_second = ground.stopped_at_once(names)
+        ground.remove(names)
+        return per_second
+
+    found = interleave(
+        {_name(count): partial(turn, count) for count in _COUNTS}, rounds=rounds, progress=grounds.progress
+    )
+    series = tuple(Series.of(name, "per s", samples) for name, samples in found.items())
+    medians = {one.name: one.median for one in series}
+    goals = tuple(
+        Goal(
+            f"gain of {count} against 1, of {count}",
+            medians[_name(count)] / medians[_name(1)] / count,
+            _LIMIT,
+            at_most=False,
+        )
+        for count in _COUNTS[1:]
+    )
+    note = (
+        f"Stops of {games} games at once whose engines ignore SIGTERM: each takes a grace of {_GRACE_SECONDS} s, in "
+        "which nobody computes anything."
+    )
+    return Figure("waiting", "One worker, two, four, when Docker only waits", series, goals, (note,))
+
+
+def _ground(grounds: Grounds) -> Ground:
+    settings = {"WORKER_CONCURRENCY": "1", "CONTAINER_STOP_TIMEOUT_SECONDS": str(_GRACE_SECONDS)}
+    return grounds.get(settings=settings, copies={"worker": max(_COUNTS)})
 
 
 def _goals(series: tuple[Series, ...]) -> tuple[Goal, ...]:
@@ -68,8 +117,8 @@ def _name(count: int) -> str:
     return f"Runtime Manager, {count} worker{'s' if count > 1 else ''} of one thread"
 
 
-def _have(ground: Ground, count: int) -> None:
-    """So many workers and no more; returns when all of them listen."""
+def have(ground: Ground, count: int) -> None:
+    """So many workers and no more; returns when all of them listen. LocalError when they do not."""
     for number in range(1, max(_COUNTS) + 1):
         ground.stack.switch("worker" if number == 1 else f"worker-{number}", on=number <= count)
     # What the service's own application is told in settings.py, and without Django.
