@@ -1,12 +1,16 @@
 """Databases beside that of the service, on the same PostgreSQL."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psycopg2
 from psycopg2 import sql
 
-from bench.ground import Ground
+from bench.ground import PYTHON, Ground
+from rtmanager.config import PREFIX
+from rtmanager.local.commands import run
+from rtmanager.local.places import CLONE
 
 
 @contextmanager
@@ -18,6 +22,16 @@ def database(ground: Ground, name: str) -> Iterator[str]:
         yield f"{before}/{name}?{rest}"
     finally:
         _execute(ground, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def migrated(ground: Ground, name: str) -> Iterator[str]:
+    """The same with the tables of the service in it."""
+    with database(ground, name) as address:
+        log = ground.stack.place.log("migrate")
+        settings = {**os.environ, f"{PREFIX}DATABASE_URL": address}
+        run([PYTHON, "manage.py", "migrate", "--no-input"], log=log, environment=settings, cwd=CLONE)
+        yield address
 
 
 def _execute(ground: Ground, statement: sql.Composed) -> None:

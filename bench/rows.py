@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg2
 
+OBSERVED = "observed-0"
 # A start as it stands in the log; what differs from row to row is games, keys and times.
 _STEPS = """[
     {"name": "find", "error": "", "started_at": "2026-11-21T08:30:00.010000Z", "duration_ms": 2},
@@ -23,16 +24,18 @@ _RUNTIME_COLUMNS = """
     game_id, status, current_container_id, current_image_ref, image_id, engine_endpoint, state_path, docker_network,
     fence, started_at, stopped_at, last_op_at, created_at"""
 
-# Spread over the games, oldest first: the log of one game lies strewn over the whole table.
+# Oldest first. The log of each game lies strewn over the whole table; one has ten rows, however many there are.
 _MANY_OPERATIONS = f"""
     INSERT INTO operations_operation (game_id, source_ref, job_key, accepted_at, fence, {_OPERATION_COLUMNS})
-    SELECT format('game-%%s', n %% %(games)s), n, format('fill:%%s', n), now() - (%(count)s - n) * interval '1 second',
-           nextval('operations_fence_seq'), {_OPERATION_VALUES}
+    SELECT CASE WHEN n %% (%(count)s / 10) = 0 THEN %(observed)s ELSE format('game-%%s', n %% %(games)s) END, n,
+           format('fill:%%s', n), now() - (%(count)s - n) * interval '1 second', nextval('operations_fence_seq'),
+           {_OPERATION_VALUES}
       FROM generate_series(1, %(count)s) AS n"""  # noqa: S608 - fragments of this module; every value is a parameter
 _MANY_RUNTIMES = f"""
     INSERT INTO runtimes_runtime ({_RUNTIME_COLUMNS})
-    SELECT format('game-%%s', n), 'running', encode(sha256(n::text::bytea), 'hex'), 'galaxy-engine:1.0.0', '',
-           format('http://galaxy-game-game-%%s:%%s', n, %(port)s), '', %(network)s, 1, now(), NULL, now(), now()
+    SELECT format('%%s-%%s', %(prefix)s, n), 'running', encode(sha256(n::text::bytea), 'hex'),
+           'galaxy-engine:1.0.0', '', format('http://galaxy-game-%%s-%%s:%%s', %(prefix)s, n, %(port)s), '',
+           %(network)s, 1, now(), NULL, now(), now()
       FROM generate_series(0, %(count)s - 1) AS n"""  # noqa: S608 - the same
 _OPERATION = f"""
     INSERT INTO operations_operation (id, game_id, source_ref, job_key, fence, {_OPERATION_COLUMNS})
@@ -52,18 +55,21 @@ def execute(address: str, statement: str, values: Mapping[str, Any] | Sequence[M
 
 
 def fill_log(address: str, *, operations: int, games: int) -> None:
-    """So many finished starts, spread over so many running games; then tidied up, as it would have been by then."""
-    execute(address, _MANY_OPERATIONS, {"count": operations, "games": games})
+    """So many finished starts, at least ten, ten of them of the game ``OBSERVED`` and the others spread over so many
+    running games; then tidied up, as it would have been by then.
+    """
+    execute(address, _MANY_OPERATIONS, {"count": operations, "games": games, "observed": OBSERVED})
     fill_games(address, games)
+    fill_games(address, 1, prefix=OBSERVED.partition("-")[0])
     with closing(psycopg2.connect(address)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("VACUUM (ANALYZE) operations_operation, runtimes_runtime")
 
 
-def fill_games(address: str, count: int, *, port: int = 8080, network: str = "") -> None:
+def fill_games(address: str, count: int, *, prefix: str = "game", port: int = 8080, network: str = "") -> None:
     """Running games ``game-0`` and so on; the container's id is the SHA-256 of the number."""
-    execute(address, _MANY_RUNTIMES, {"count": count, "port": port, "network": network})
+    execute(address, _MANY_RUNTIMES, {"count": count, "prefix": prefix, "port": port, "network": network})
 
 
 def reserve_operations(address: str, count: int) -> list[int]:

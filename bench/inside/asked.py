@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,8 +13,6 @@ from rtmanager.local.commands import tail
 from rtmanager.local.errors import LocalError
 from rtmanager.local.leftovers import MARKER
 from rtmanager.local.places import CLONE, Place
-
-_END_SECONDS = 15.0
 
 
 class Inside:
@@ -50,13 +49,14 @@ class Inside:
         """What the command of this name returns. LocalError when it fails."""
         assert self._process.stdin is not None, "it was started with pipes"  # noqa: S101
         assert self._process.stdout is not None, "it was started with pipes"  # noqa: S101
-        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+            self._process.stdin.flush()
+        told = self._process.stdout.readline()
+        if not told:
             message = f"{self._name} could not {name}; it said:\n{tail(self._log)}"
             raise LocalError(message)
-        return json.loads(answer)
+        return json.loads(told)
 
 
 def answer(commands: Mapping[str, Callable[..., Any]]) -> None:

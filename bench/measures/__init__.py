@@ -5,7 +5,19 @@ from types import MappingProxyType
 
 from bench.figure import Figure
 from bench.ground import Grounds
-from bench.measures import idle, outside_kill, reconcile, replays, rest, starts, starts_settled, throughput, workers
+from bench.measures import (
+    growth,
+    idle,
+    outside_kill,
+    probes,
+    reconcile,
+    replays,
+    rest,
+    starts,
+    starts_settled,
+    throughput,
+    workers,
+)
 
 Measure = Callable[[Grounds], Figure]
 
@@ -18,6 +30,8 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         "rest": rest.measure,
         "callers": rest.measure_callers,
         "reconcile": reconcile.measure,
+        "probes": probes.measure,
+        "growth": growth.measure,
         "starts_settled": starts_settled.measure,
         "workers": workers.measure,
         "waiting": workers.measure_waiting,

@@ -1,0 +1,30 @@
+"""The service's own prober at work, without the rest of its process, so that its time on a core is seen alone."""
+
+import time
+
+import django
+
+django.setup()
+
+from bench.inside.asked import answer  # noqa: E402 - Django is set up only now
+from tasks.leadership import Leadership  # noqa: E402
+from tasks.prober import Prober  # noqa: E402
+from tasks.probes import HttpProbes  # noqa: E402
+
+
+class Probing:
+    """Steps, as its process does it."""
+
+    def __init__(self) -> None:
+        self._prober = Prober(leadership=Leadership("prober"), probes=HttpProbes())
+
+    def work(self, seconds: float) -> float:
+        """Let it work for a time; returns its seconds on a core, those of all its threads."""
+        began, ends = time.process_time(), time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, self._prober.step()))
+        return time.process_time() - began
+
+
+if __name__ == "__main__":
+    answer({"work": Probing().work})
