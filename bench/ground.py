@@ -79,6 +79,12 @@ class Ground:
         """Stop games all at once, likewise."""
         return self._at_once(self.stop, game_ids)
 
+    def steps_ms(self, game_id: str) -> dict[str, float]:
+        """What the service itself has noted of the game's latest operation: each step with its milliseconds."""
+        answer = self.http.get(f"/runtimes/{game_id}/operations")
+        latest = answer.raise_for_status().json()["items"][0]
+        return {step["name"]: float(step["duration_ms"] or 0) for step in latest["steps"]}
+
     def succeeded(self, *, since: int, count: int) -> list[Arrival]:
         """So many results since the mark, all of them successes. LocalError otherwise."""
         arrivals = self.results.wait(since=since, count=count, seconds=_ANSWER_SECONDS)
