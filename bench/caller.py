@@ -4,6 +4,7 @@ than the service does.
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from http.client import HTTPConnection
 from types import TracebackType
@@ -51,3 +52,11 @@ class Caller:
             if answer.status != _OK:
                 message = f"{method} {path} was answered with {answer.status}: {text.decode(errors='replace')[:300]}"
                 raise LocalError(message)
+
+
+def thirds(calls: Sequence[tuple[float, float]], *, seconds: float) -> list[list[float]]:
+    """What calls took, as three lists by when they began: pairs of the second since the beginning, and the length."""
+    parts: list[list[float]] = [[], [], []]
+    for began, took in calls:
+        parts[min(2, int(3 * began / seconds))].append(took)
+    return parts

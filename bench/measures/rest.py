@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from statistics import median
 
-from bench.caller import Caller
+from bench.caller import Caller, thirds
 from bench.figure import Figure, Goal, Series
 from bench.fleet import fleet
 from bench.ground import Ground, Grounds
@@ -77,14 +77,6 @@ def measure_callers(grounds: Grounds) -> Figure:
         notes=(f"{len(calls) / seconds:.0f} calls are answered per second, for {seconds:.0f} s.",),
         plot="cdf",
     )
-
-
-def thirds(calls: Sequence[tuple[float, float]], *, seconds: float) -> list[list[float]]:
-    """What calls took, as three lists by when they began: pairs of the second since the beginning, and the length."""
-    parts: list[list[float]] = [[], [], []]
-    for began, took in calls:
-        parts[min(2, int(3 * began / seconds))].append(took)
-    return parts
 
 
 def _besiege(ground: Ground, game_ids: Sequence[str], *, seconds: float) -> list[tuple[float, float]]:
