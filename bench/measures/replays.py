@@ -1,7 +1,7 @@
 """Jobs for which there is nothing to do, from the stream of jobs to that of results, next to null tasks of queues."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,13 +14,12 @@ from bench.rivals.dramatiq_queue import DramatiqQueue
 from bench.rivals.procrastinate_queue import ProcrastinateQueue
 from bench.rivals.queues import Queue, Serving, serving, socket_of
 from bench.rivals.rq_queue import RqQueue
-from bench.rounds import interleave
+from bench.rounds import Contestant, interleave
 from rtmanager.local.errors import LocalError
 from rtmanager.local.leftovers import MARKER
 from runtimes.exceptions import ErrorCode
 
 OURS = "Runtime Manager, replayed starts"
-_GAMES = 50
 _UNIT = "jobs/s"
 _OF_CELERY, _OF_RQ = 0.6, 2.0
 # The service has the first two: its streams, and its own Celery.
@@ -30,18 +29,18 @@ _CELERY, _RQ, _DRAMATIQ = 2, 3, 4
 def measure(grounds: Grounds) -> Figure:
     """As many jobs as tasks, all put in at once, over games that run already."""
     ground = grounds.get()
-    rounds, count = (1, 200) if grounds.quick else (4, 2000)
+    rounds, count, games = (1, 100, 5) if grounds.quick else (4, 2000, 50)
     with ExitStack() as up:
         rivals = _rivals(up, ground, _Choice(ground, grounds.progress, tasks=count // 2))
-        grounds.progress(f"starting {_GAMES} games")
-        games = up.enter_context(fleet(ground, _GAMES))
-        contestants = {OURS: lambda: replays_per_second(ground, games, count)}
-        contestants |= {name: _turn(served, count) for name, served in rivals.items()}
-        contestants[OURS]()
+        grounds.progress(f"starting {games} games")
+        game_ids = up.enter_context(fleet(ground, games))
+        grounds.progress("warming up")
+        interleave(_contestants(ground, game_ids, rivals, count // 4), rounds=1)
+        contestants = _contestants(ground, game_ids, rivals, count)
         found = interleave(contestants, rounds=rounds, progress=grounds.progress)
     series = tuple(Series.of(name, _UNIT, samples) for name, samples in found.items())
     kinds = ", ".join(served.queue.name for served in rivals.values())
-    return Figure("replays", "Jobs with nothing to do", series, _goals(series), _notes(count, kinds))
+    return Figure("replays", "Jobs with nothing to do", series, _goals(series), _notes(count, games, kinds))
 
 
 def replays_per_second(ground: Ground, games: Sequence[str], count: int) -> float:
@@ -104,8 +103,14 @@ def _rivals(up: ExitStack, ground: Ground, choice: _Choice) -> dict[str, Serving
     }
 
 
-def _turn(served: Serving, count: int) -> Callable[[], float]:
-    return lambda: served.tasks_per_second(count)
+def _contestants(
+    ground: Ground, game_ids: Sequence[str], rivals: Mapping[str, Serving], count: int
+) -> Mapping[str, Contestant]:
+    def turn(served: Serving) -> Contestant:
+        return lambda: served.tasks_per_second(count)
+
+    ours = {OURS: lambda: replays_per_second(ground, game_ids, count)}
+    return {**ours, **{name: turn(served) for name, served in rivals.items()}}
 
 
 def _job(game_id: str) -> dict[Any, Any]:
@@ -120,10 +125,10 @@ def _goals(series: Sequence[Series]) -> tuple[Goal, ...]:
     )
 
 
-def _notes(count: int, kinds: str) -> tuple[str, ...]:
+def _notes(count: int, games: int, kinds: str) -> tuple[str, ...]:
     return (
         (
-            f"{count} jobs over {_GAMES} running games, from the first XADD to the last result; each is on record in "
+            f"{count} jobs over {games} running games, from the first XADD to the last result; each is on record in "
             "PostgreSQL before it is acknowledged, and its result is published exactly once."
         ),
         (

@@ -60,9 +60,9 @@ def measure(grounds: Grounds) -> Figure:
 def measure_callers(grounds: Grounds) -> Figure:
     """Fifty callers, each with a game and a connection, each asking again as soon as it is answered."""
     ground = grounds.get()
-    seconds = 2.0 if grounds.quick else _SECONDS
-    with fleet(ground, _CALLERS) as game_ids:
-        grounds.progress(f"{_CALLERS} callers for {seconds:.0f} s")
+    callers, seconds = (5, 3.0) if grounds.quick else (_CALLERS, _SECONDS)
+    with fleet(ground, callers) as game_ids:
+        grounds.progress(f"{callers} callers for {seconds:.0f} s")
         calls = _besiege(ground, game_ids, seconds=seconds)
     first, middle, last = thirds(calls, seconds=seconds)
     series = tuple(

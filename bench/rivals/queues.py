@@ -18,7 +18,7 @@ from rtmanager.local.commands import tail
 from rtmanager.local.errors import LocalError
 from rtmanager.local.places import CLONE
 
-_WARM_UP_TASKS = 200
+_WARM_UP_TASKS = 50
 _PATIENCE_SECONDS = 90.0
 _LOOK_SECONDS = 0.001
 _END_SECONDS = 15.0
