@@ -16,7 +16,7 @@ def measure(grounds: Grounds) -> Figure:
     """Starts with the look that is the default."""
     ground = grounds.get(settings={"START_SETTLE": f"{_LOOK_SECONDS * 1000:.0f}ms"})
     sdk = RawSdk(ground.stack.docker_host, Specs(ground))
-    rounds, each = (1, 2) if grounds.quick else (6, 8)
+    rounds, each = (1, 2) if grounds.quick else (4, 10)
 
     def ours(count: int = each) -> list[float]:
         games = fresh("settle", count)

@@ -30,7 +30,7 @@ _PING_SECONDS = 0.5
 def measure(grounds: Grounds) -> Figure:
     """Fresh starts, as fast as so many can."""
     ground = _ground(grounds)
-    rounds, games = (1, 4) if grounds.quick else (3, 12)
+    rounds, games = (1, 4) if grounds.quick else (3, 8)
     sdks = {count: RawSdk(ground.stack.docker_host, Specs(ground), threads=count) for count in _COUNTS}
 
     def turn(count: int) -> float:
