@@ -13,8 +13,11 @@ from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
 from operations.models import BlackBox, Operation, OutboxEvent
-from runtimes.admin import ReadOnly, render_json
+from runtimes.admin import ROWS_PER_PAGE, ReadOnly, render_json
 from runtimes.badges import badge, tone
+
+# Each page costs a look at all before it; so many take a few milliseconds.
+_MOST_PAGES = 1000
 
 
 def link_to_runtime(game_id: str) -> SafeString | str:
@@ -22,6 +25,15 @@ def link_to_runtime(game_id: str) -> SafeString | str:
     if not game_id:
         return "-"
     return format_html('<a href="{}">{}</a>', reverse("console:game", args=[game_id]), game_id)
+
+
+class LogPaginator(InfinitePaginator):  # type: ignore[misc]  # django-unfold brings no types
+    """Pages of a log that nobody counts. There is an end to leafing: further back, one asks for a game or an id."""
+
+    @property
+    def count(self) -> int:
+        """As many rows as may be leafed through; a page behind them is refused."""
+        return _MOST_PAGES * int(self.per_page)
 
 
 @admin.register(Operation)
@@ -34,7 +46,8 @@ class OperationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfo
     search_help_text = "A whole game id, source reference (stream entry, request id) or operation id."
     ordering = ("-id",)
     # Nothing here may count or sort a log of millions: there is a next page, not a last one.
-    paginator = InfinitePaginator
+    paginator = LogPaginator
+    list_per_page = ROWS_PER_PAGE
     show_full_result_count = False
     sortable_by = ()
     fieldsets = (
@@ -96,7 +109,8 @@ class OutboxEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-un
     search_fields = ("game_id__exact", "dedupe_key__exact", "id__exact")
     search_help_text = "A whole game id, dedupe key or event id."
     ordering = ("-id",)
-    paginator = InfinitePaginator
+    paginator = LogPaginator
+    list_per_page = ROWS_PER_PAGE
     show_full_result_count = False
     sortable_by = ()
     fields = (

@@ -193,3 +193,11 @@ def test_the_admin_keeps_its_guard_against_forged_requests() -> None:
 
 def test_the_site_carries_the_name_of_the_product(admin: Client) -> None:
     assert "Runtime Manager" in admin.get(reverse("admin:index")).content.decode()
+
+
+def test_the_log_is_leafed_through_only_so_far(admin: Client) -> None:
+    page = reverse("admin:operations_operation_changelist")
+
+    assert admin.get(page, {"p": 1000}).status_code == 200
+    far = admin.get(page, {"p": 1001})
+    assert (far.status_code, far.headers["Location"]) == (302, f"{page}?e=1")
