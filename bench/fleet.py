@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.ground import Ground
-from bench.measures.names import fresh
+from bench.names import fresh
 
 
 @contextmanager

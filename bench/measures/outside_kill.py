@@ -5,7 +5,7 @@ import time
 from bench.engine_events import EngineEvents
 from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
-from bench.measures.names import fresh
+from bench.names import fresh
 from bench.rounds import interleave
 from rtmanager.local.errors import LocalError
 from runtimes.specs import container_name

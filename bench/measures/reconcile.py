@@ -13,7 +13,7 @@ from bench import rows
 from bench.figure import Figure, Goal, Series
 from bench.ground import PYTHON, Ground, Grounds
 from bench.inside.asked import Inside
-from bench.measures.names import fresh
+from bench.names import fresh
 from bench.rivals.docker_sdk import remove
 from bench.rivals.spec import Specs
 from bench.rounds import interleave

@@ -2,8 +2,8 @@
 
 from bench.figure import Figure, Series
 from bench.ground import Grounds
-from bench.measures.names import fresh
 from bench.measures.starts import OURS, against_the_sdk
+from bench.names import fresh
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
 from bench.rounds import interleave

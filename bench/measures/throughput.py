@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
-from bench.measures.names import fresh
+from bench.names import fresh
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
 from bench.rounds import interleave

@@ -10,8 +10,8 @@ from celery import Celery
 
 from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
-from bench.measures.names import fresh
 from bench.measures.throughput import our_turn, sdk_name, sdk_turn
+from bench.names import fresh
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
 from bench.rounds import interleave
