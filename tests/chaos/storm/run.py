@@ -68,6 +68,7 @@ class Storm:
     stopping: threading.Event = field(default_factory=threading.Event)
     sent: int = 0
     meddlings: int = 0
+    waits_for: Sequence[str] = ()
     _jobs_sent: int = 0
     _began: float = field(default_factory=time.monotonic)
     lobby: Lobby = field(init=False)
@@ -146,15 +147,16 @@ class Storm:
             self.meddlings += 1
 
     def _drain(self) -> tuple[Evidence, Verdict]:
-        """Until nothing is open and nothing hurts, or the time for it is over; returns the last look."""
+        """Until nothing is open and nothing can still heal, or the time for it is over; returns the last look."""
         deadline = time.monotonic() + self.drain_seconds
         while True:
             try:
                 evidence = collect(self.stack)
                 verdict = judge(self._case(evidence))
-                is_told = len(self.callers.told) == self._calls
-                if (verdict.is_clean and is_told) or time.monotonic() > deadline:
-                    verdict.hurts["wrong REST answers"] += [] if is_told else ["some calls were never answered"]
+                if len(self.callers.told) < self._calls:
+                    verdict.hurts["unanswered calls"] = ["some calls have no answer yet"]
+                self.waits_for = verdict.may_heal
+                if not self.waits_for or time.monotonic() > deadline:
                     return evidence, verdict
             except _AWAY:
                 if time.monotonic() > deadline:
@@ -183,7 +185,8 @@ class Storm:
         return (
             f"{time.monotonic() - self._began:4.0f} s  jobs {self._jobs_sent}/{scale.jobs}  "
             f"results {len(self.observer.results)}  kills {blows.kills.total()}/{scale.kills}  "
-            f"servers {blows.server_kills.total()}/{scale.server_kills}  live {self.observer.live}  last: {blows.last}"
+            f"servers {blows.server_kills.total()}/{scale.server_kills}  live {self.observer.live}  "
+            + (f"waits for: {', '.join(self.waits_for)}" if self.waits_for else f"last: {blows.last}")
         )
 
     def _report(self, evidence: Evidence, verdict: Verdict, *, drain_seconds: float) -> Report:

@@ -14,7 +14,10 @@ from rtmanager.local.dockerd import private_engine
 from rtmanager.local.errors import LocalError
 from rtmanager.local.places import CLONE, place_of
 
-_SCALE = ("--jobs", "120", "--kills", "20", "--server-kills", "4", "--pauses", "2", "--meddlings", "4", "--seed", "7")
+_SCALE = (
+    "--jobs", "120", "--kills", "20", "--server-kills", "4", "--pauses", "2", "--meddlings", "4", "--seed", "7",
+    "--drain-seconds", "240",
+)  # fmt: skip
 _LONGEST_SECONDS = 480
 _STOP_SECONDS = 120
 

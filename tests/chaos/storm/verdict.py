@@ -17,6 +17,8 @@ _CONFLICT_STATUS = 409
 _OK_STATUS = 200
 _RECONCILE = "reconcile_"
 _REST = "gm_rest"
+# Once these are hurt, no waiting mends them.
+_LASTING = frozenset({"out of order", "two at once", "unexpected answers"})
 
 
 @dataclass(slots=True)
@@ -28,6 +30,11 @@ class Verdict:
     @property
     def is_clean(self) -> bool:
         return not any(self.hurts.values())
+
+    @property
+    def may_heal(self) -> list[str]:
+        """The names of what hurts now and would not if the service had more time."""
+        return [name for name, found in self.hurts.items() if found and name not in _LASTING]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
