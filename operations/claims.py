@@ -29,6 +29,12 @@ _IS_ITS_TURN = """mine.state = 'accepted'
                     SELECT 1 FROM operations_operation AS busy
                      WHERE busy.game_id = mine.game_id
                        AND busy.state = 'running')"""
+# By the record alone, a job from the stream that nobody has touched yet and that finds nothing to do: a guess, which
+# ``operations.replays`` looks into.
+LOOKS_DONE = """(mine.op_source = 'lobby_stream' AND mine.attempt = 0 AND (
+        (mine.op_kind = 'start' AND runtime.status = 'running' AND runtime.current_image_ref = mine.image_ref
+            AND mine.arguments ->> 'no_start' IS NULL)
+        OR (mine.op_kind = 'stop' AND runtime.status <> 'running')))"""
 _IS_DUE = "(mine.not_before IS NULL OR mine.not_before <= now())"
 _CLAIM = """
     UPDATE operations_operation AS mine
@@ -50,14 +56,18 @@ _NEXT_OF_GAME = """mine.id = (
     SELECT id FROM operations_operation WHERE game_id = %(game_id)s AND state = 'accepted' ORDER BY id LIMIT 1)"""
 
 _READY = f"""
-    SELECT id, op_kind FROM operations_operation AS mine
-     WHERE id = ANY(%(ids)s) AND {_IS_DUE} AND {_IS_ITS_TURN}
-     ORDER BY id
+    SELECT mine.id, mine.op_kind, mine.game_id, coalesce({LOOKS_DONE}, false) AS looks_done
+      FROM operations_operation AS mine LEFT JOIN runtimes_runtime AS runtime USING (game_id)
+     WHERE mine.id = ANY(%(ids)s) AND {_IS_DUE} AND {_IS_ITS_TURN}
+     ORDER BY mine.id
 """  # noqa: S608 - fragments of this module; every value is a parameter
-_NEXT_TURN = f"""
+_NEXT_TURNS = f"""
     UPDATE operations_operation AS mine
        SET hinted_at = now()
-     WHERE {_NEXT_OF_GAME} AND {_IS_DUE} AND {_IS_ITS_TURN}
+     WHERE mine.id IN (
+           SELECT DISTINCT ON (game_id) id FROM operations_operation
+            WHERE game_id = ANY(%(game_ids)s) AND state = 'accepted' ORDER BY game_id, id)
+       AND {_IS_DUE} AND {_IS_ITS_TURN}
  RETURNING id, op_kind
 """  # noqa: S608 - fragments of this module; every value is a parameter
 
@@ -81,6 +91,16 @@ _SWEEP = """
                                                        head.hinted_at - head.accepted_at), interval '30 seconds'))
  RETURNING head.id, head.op_kind
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An operation that could be claimed now. ``looks_done``: it may be a replay, by the record of its game."""
+
+    operation_id: int
+    op_kind: OpKind
+    game_id: str
+    looks_done: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +144,18 @@ def _claim(target: str, params: Mapping[str, Any], claimed_by: str) -> Claim | N
     return Claim(Operation.objects.get(pk=row[0])) if row else None
 
 
-def ready(operation_ids: Sequence[int]) -> list[tuple[int, OpKind]]:
+def ready(operation_ids: Sequence[int]) -> list[Ready]:
     """Those of these operations that could be claimed now, oldest first: at most one of each game."""
-    return _kinds(_READY, {"ids": list(operation_ids)})
+    with connection.cursor() as cursor:
+        cursor.execute(_READY, {"ids": list(operation_ids)})
+        return [Ready(number, OpKind(kind), *rest) for number, kind, *rest in cursor.fetchall()]
 
 
-def pass_on(game_id: str) -> list[tuple[int, OpKind]]:
-    """Find the operation whose turn it is, if it is due, and mark it as hinted; the caller sends the hint."""
-    return _kinds(_NEXT_TURN, {"game_id": game_id})
+def pass_on(game_ids: Sequence[str]) -> list[tuple[int, OpKind]]:
+    """Find the operations whose turn it is in these games, if they are due, and mark them as hinted; the caller sends
+    the hints.
+    """
+    return _kinds(_NEXT_TURNS, {"game_ids": list(game_ids)})
 
 
 def renew(held: Claim, *, steps: Sequence[Mapping[str, Any]]) -> None:

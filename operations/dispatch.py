@@ -26,12 +26,17 @@ TASK_NAMES: dict[OpKind, str] = {
     OpKind.RECONCILE_EXIT: "rtmanager.reconcile_exit",
 }
 
+REPLAYS_TASK = "rtmanager.answer_replays"
+
 
 class Hints(Protocol):
     """Tells some worker that an operation may be ready. Best effort: never raises, never blocks for long."""
 
     def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
         """Hint each (operation id, kind), in order."""
+
+    def answer(self, game_ids: Sequence[str]) -> None:
+        """Hint, all in one, that replays may be waiting in front for these games."""
 
 
 class CeleryHints:
@@ -40,19 +45,30 @@ class CeleryHints:
     def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
         """Send until the broker fails; the sweep hints the rest again when it is back."""
         for operation_id, op_kind in operations:
-            try:
-                current_app.send_task(
-                    TASK_NAMES[op_kind], args=[operation_id], queue=LIFECYCLE_QUEUE, ignore_result=True, retry=False
-                )
-            except OperationalError as error:
-                log.warning("hint_not_sent", operation_id=operation_id, error=str(error))
+            if not _send(TASK_NAMES[op_kind], operation_id):
                 return
+
+    def answer(self, game_ids: Sequence[str]) -> None:
+        """One message for all of them."""
+        _send(REPLAYS_TASK, list(game_ids))
+
+
+def _send(task_name: str, subject: int | list[str]) -> bool:
+    try:
+        current_app.send_task(task_name, args=[subject], queue=LIFECYCLE_QUEUE, ignore_result=True, retry=False)
+    except OperationalError as error:
+        log.warning("hint_not_sent", task=task_name, subject=subject, error=str(error))
+        return False
+    return True
 
 
 class NoHints:
     """Loses every hint: what remains is the sweep. For tests and for work that is driven by hand."""
 
     def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
+        """Do nothing."""
+
+    def answer(self, game_ids: Sequence[str]) -> None:
         """Do nothing."""
 
 

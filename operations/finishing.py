@@ -122,12 +122,12 @@ def _answer(operation: Operation, fields: dict[str, str]) -> list[Message]:
     # Only stream jobs are answered on the stream; REST callers get theirs in the response.
     if operation.op_source != OpSource.LOBBY_STREAM:
         return []
-    return [Message(Topic.JOB_RESULTS, result_key(operation), operation.game_id, fields)]
+    return [Message(Topic.JOB_RESULTS, result_key(operation.job_key), operation.game_id, fields)]
 
 
-def result_key(operation: Operation) -> str:
-    """The name of the operation's result in the outbox."""
-    return f"result:{operation.job_key}"
+def result_key(job_key: str) -> str:
+    """The name in the outbox of the result of the job of this name."""
+    return f"result:{job_key}"
 
 
 def _intent(operation: Operation, error: RuntimeManagerError, message: str) -> list[Message]:
@@ -145,8 +145,26 @@ def _intent(operation: Operation, error: RuntimeManagerError, message: str) -> l
     return [Message(Topic.NOTIFICATION_INTENTS, f"intent:{operation.pk}:{key}", operation.game_id, fields)]
 
 
-def _announce(operation: Operation) -> None:
+def replay_result(*, game_id: str, job_key: str, container_id: str, engine_endpoint: str) -> Message:
+    """The answer to a job from the stream that found nothing to do."""
+    fields = job_result_fields(
+        game_id=game_id,
+        outcome=Outcome.SUCCESS.value,
+        container_id=container_id,
+        engine_endpoint=engine_endpoint,
+        error_code=ErrorCode.REPLAY_NO_OP.value,
+    )
+    return Message(Topic.JOB_RESULTS, result_key(job_key), game_id, fields)
+
+
+def tell_observers(operation_ids: Sequence[int]) -> None:
+    """Once the caller's transaction has committed, tell who wants to know that these operations have ended."""
     for observe in observers:
-        transaction.on_commit(partial(observe, operation.pk))
+        for operation_id in operation_ids:
+            transaction.on_commit(partial(observe, operation_id))
+
+
+def _announce(operation: Operation) -> None:
+    tell_observers([operation.pk])
     if operation.op_source in REST_SOURCES:
         transaction.on_commit(lambda: replies().announce(operation.pk))

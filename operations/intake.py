@@ -45,7 +45,7 @@ def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
     these keys, in order. Raises InvalidRequestError before anything is written when one cannot be stored.
     """
     for request in requests:
-        _check(request)
+        check(request)
     keys = [request.job_key for request in requests]
     with transaction.atomic():
         Operation.objects.bulk_create([_row(request) for request in requests], ignore_conflicts=True)
@@ -61,7 +61,7 @@ def accept_unless_busy(request: OperationRequest) -> Operation:
 
     Idempotent by job key: asked again, it returns the operation already on record, open or not.
     """
-    _check(request)
+    check(request)
     with transaction.atomic():
         _lock_busy_check(request.game_id)
         known = Operation.objects.filter(job_key=request.job_key).first()
@@ -79,13 +79,17 @@ def _hint(operation_ids: Sequence[int]) -> None:
     end (``runner.run``), which we have not seen yet, so that look sees our rows.
     """
     try:
-        hints().send(claims.ready(operation_ids))
+        heads = claims.ready(operation_ids)
+        hints().send([(one.operation_id, one.op_kind) for one in heads if not one.looks_done])
+        if done := [one.game_id for one in heads if one.looks_done]:
+            hints().answer(done)
     except (DatabaseError, InterfaceError) as error:
         # They are on record; whoever asked for them must not hear that they are not. The sweep hints them.
         log.warning("hint_not_sent", operation_ids=list(operation_ids), error=str(error).strip())
 
 
-def _check(request: OperationRequest) -> None:
+def check(request: OperationRequest) -> None:
+    """Raise InvalidRequestError when it cannot be stored."""
     check_game_id(request.game_id)
     for name, value in {"source_ref": request.source_ref, **request.arguments}.items():
         if isinstance(value, str) and not _is_storable(value):

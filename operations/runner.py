@@ -59,7 +59,7 @@ def run(operation_id: int) -> None:
         done += 1
         # Looked for after the commit of the end: what was accepted until then was not hinted (intake) but is seen.
         if _draining.is_set() or done >= TURN_OPERATIONS or time.monotonic() >= turn_ends:
-            hints().send(claims.pass_on(claim.operation.game_id))
+            hints().send(claims.pass_on([claim.operation.game_id]))
             return
         claim = claims.claim_next(claim.operation.game_id, claimed_by=worker_name())
 
@@ -67,6 +67,11 @@ def run(operation_id: int) -> None:
 def drain() -> None:
     """Take up nothing more in this process; what runs goes on. The rest is hinted, for other workers."""
     _draining.set()
+
+
+def is_draining() -> bool:
+    """Whether nothing more is to be taken up in this process."""
+    return _draining.is_set()
 
 
 def worker_name() -> str:

@@ -11,6 +11,7 @@ from operations import dead_letters, outbox
 from operations.claims import sweep
 from operations.dispatch import hints
 from operations.events import dead_letter_fields, job_result_fields
+from operations.finishing import result_key
 from operations.intake import OperationRequest, accept
 from operations.models import DeadLetter
 from operations.outbox import Message
@@ -162,7 +163,7 @@ def _refusal(bad: BadEntry) -> list[Message]:
             error_code=ErrorCode.INVALID_REQUEST.value,
             error_message=bad.reason,
         )
-        messages.append(Message(Topic.JOB_RESULTS, f"result:{job_key(entry)}", game_id, answer))
+        messages.append(Message(Topic.JOB_RESULTS, result_key(job_key(entry)), game_id, answer))
     return messages
 
 

@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from operations.dispatch import TASK_NAMES
+from operations import replays
+from operations.dispatch import REPLAYS_TASK, TASK_NAMES
 from operations.runner import run
 from operations.states import OpKind
 
@@ -53,3 +54,9 @@ def reconcile_dispose(operation_id: int) -> None:
 def reconcile_exit(operation_id: int) -> None:
     """Run an observed exit."""
     run(operation_id)
+
+
+@shared_task(name=REPLAYS_TASK, ignore_result=True)
+def answer_replays(game_ids: list[str]) -> None:
+    """Close what has nothing to do, for many games at once."""
+    replays.answer(game_ids)

@@ -147,7 +147,7 @@ def _sort(
 
 
 def _result_key(operation: Operation) -> str:
-    return finishing.result_key(operation)
+    return finishing.result_key(operation.job_key)
 
 
 def _context(trace_id: int, span_id: int, *, is_remote: bool = False) -> SpanContext:

@@ -10,6 +10,7 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from operations import replays
 from operations.api.answers import answer, answer_accepted
 from operations.api.bodies import PatchBody, RestartBody, StartBody, StopBody
 from operations.api.preferences import (
@@ -30,9 +31,11 @@ from operations.states import OpKind, OpSource
 from runtimes.api.base import ContractView
 from runtimes.api.callers import Caller
 from runtimes.api.errors import DATABASE_AWAY
+from runtimes.api.records import RuntimeRecordSerializer
 from runtimes.api.strict import StrictBody
 from runtimes.exceptions import ErrorCode, ServiceUnavailableError
 from runtimes.games import check_game_id
+from runtimes.models import Runtime
 from runtimes.states import CallerName
 
 log = structlog.get_logger(__name__)
@@ -67,6 +70,8 @@ class VerbView(ContractView):
             source_ref=request.headers.get("X-Request-ID", ""),
             arguments=arguments,
         )
+        if not (key or preferences.respond_async) and (done := _answer_replay(asked)) is not None:
+            return done
         replies().ping()
         if not key:
             return _wait_and_answer(accept_unless_busy(asked), preferences)
@@ -187,6 +192,16 @@ def _caller_of(request: Request) -> Caller:
         message = "the permission class let an unknown caller pass"
         raise TypeError(message)
     return caller
+
+
+def _answer_replay(asked: OperationRequest) -> Response | None:
+    """Where nothing is to be done, nobody has to be waited for: the answer to a replay, None for all else."""
+    if asked.op_kind not in replays.KINDS:
+        return None
+    record = Runtime.objects.filter(pk=asked.game_id).first()
+    if record is None or not replays.answer_call(asked, record):
+        return None
+    return Response(RuntimeRecordSerializer(record).data)
 
 
 def _wait_and_answer(operation: Operation, preferences: Preferences, *, key: IdempotencyKey | None = None) -> Response:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self
@@ -115,6 +115,15 @@ class DockerContainers:
                 return None
         # The engine also takes the beginning of an id for the whole.
         return container if name_or_id in {container.id, container.name} else None
+
+    def find_all(self, container_ids: Sequence[str]) -> list[Container]:
+        """Those of these containers that exist, by one call without inspections."""
+        if not container_ids:
+            return []
+        with self._asking(f"list {len(container_ids)} containers") as client:
+            listed = [container_from_list(raw) for raw in client.containers(all=True, filters={"id": container_ids})]
+        # The engine also takes the beginning of an id for the whole.
+        return [one for one in listed if one.id in set(container_ids)]
 
     def list_owned(self, stack: str) -> list[Container]:
         """All containers, dead or alive, of this stack, by one call without inspections."""

@@ -4,6 +4,7 @@ Several FakeContainers share one FakeEngine, as the adapters of several threads 
 suite holds it to the same promises as the real adapter.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Self
@@ -60,6 +61,11 @@ class FakeContainers:
         with self.engine.call("find"):
             found = (each for each in self.engine.containers.values() if name_or_id in {each.id, each.name})
             return next(found, None)
+
+    def find_all(self, container_ids: Sequence[str]) -> list[Container]:
+        """Those of these containers that exist, with as little filled in as in a list."""
+        with self.engine.call("find_all"):
+            return [_as_listed(each) for each in self.engine.containers.values() if each.id in container_ids]
 
     def list_owned(self, stack: str) -> list[Container]:
         """All containers of this stack, with as little filled in as the real engine's list has."""

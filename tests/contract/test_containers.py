@@ -253,6 +253,23 @@ def test_an_entry_of_the_list_knows_name_labels_and_image_but_no_times(lab: Lab)
     assert listed == replace(inspected, started_at=None, finished_at=None)
 
 
+def test_many_are_found_by_their_ids_as_the_list_knows_them_and_those_that_are_gone_are_left_out(lab: Lab) -> None:
+    alive_id, dead_id, other_id = lab.run(), lab.create(), lab.create()
+
+    found = lab.containers.find_all([alive_id, NO_ID, dead_id])
+
+    listed = {one.id: one for one in lab.containers.list_owned(lab.stack)}
+    assert other_id in listed
+    assert {one.id: one for one in found} == {alive_id: listed[alive_id], dead_id: listed[dead_id]}
+
+
+def test_the_beginning_of_an_id_and_no_ids_at_all_find_nothing(lab: Lab) -> None:
+    container_id = lab.create()
+
+    assert lab.containers.find_all([container_id[:12]]) == []
+    assert lab.containers.find_all([]) == []
+
+
 def test_a_local_image_is_found_with_its_labels(lab: Lab) -> None:
     image = lab.containers.find_image(lab.image_refs["healthy"])
 
@@ -295,6 +312,7 @@ CALLS: dict[str, Callable[[Containers, Lab], object]] = {
     "ping": lambda containers, _lab: containers.ping(),
     "network_exists": lambda containers, lab: containers.network_exists(lab.network),
     "find": lambda containers, _lab: containers.find(NO_ID),
+    "find_all": lambda containers, _lab: containers.find_all([NO_ID]),
     "list_owned": lambda containers, lab: containers.list_owned(lab.stack),
     "events": lambda containers, lab: containers.events(lab.stack, since_ns=0),
     "find_image": lambda containers, lab: containers.find_image(lab.image_refs["healthy"]),

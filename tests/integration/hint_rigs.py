@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
-from operations import runner
+from operations import replays, runner
 from operations.models import Operation
 from operations.states import OpKind
 
@@ -12,17 +12,24 @@ QUEUED = f"{__name__}.QueuedHints"
 
 
 class QueuedHints:
-    """First in, first out; ``queue`` holds operation ids."""
+    """First in, first out; ``queue`` holds operation ids, and the games of which replays are to be answered."""
 
-    queue: ClassVar[deque[int]] = deque()
+    queue: ClassVar[deque[int | Sequence[str]]] = deque()
 
     def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
         self.queue.extend(operation_id for operation_id, _kind in operations)
 
+    def answer(self, game_ids: Sequence[str]) -> None:
+        self.queue.append(game_ids)
+
 
 def follow_one_hint() -> None:
     """Let a worker take the oldest hint."""
-    runner.run(QueuedHints.queue.popleft())
+    subject = QueuedHints.queue.popleft()
+    if isinstance(subject, int):
+        runner.run(subject)
+    else:
+        replays.answer(subject)
 
 
 def follow_all_hints() -> None:
@@ -33,5 +40,8 @@ def follow_all_hints() -> None:
 
 def games_hinted() -> list[str]:
     """The games of the hints that wait, oldest first."""
-    games = dict(Operation.objects.filter(pk__in=QueuedHints.queue).values_list("pk", "game_id"))
-    return [games[operation_id] for operation_id in QueuedHints.queue]
+    numbers = [subject for subject in QueuedHints.queue if isinstance(subject, int)]
+    games = dict(Operation.objects.filter(pk__in=numbers).values_list("pk", "game_id"))
+    return [
+        game for subject in QueuedHints.queue for game in ([games[subject]] if isinstance(subject, int) else subject)
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.test import Client
 
-from operations import runner
+from operations import replays, runner
 from operations.states import OpKind
 
 IMAGE = "galaxy-engine:1.0.0"
@@ -22,6 +22,9 @@ class WorkerAtHand:
     def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
         for operation_id, _kind in operations:
             runner.run(operation_id)
+
+    def answer(self, game_ids: Sequence[str]) -> None:
+        replays.answer(game_ids)
 
 
 def call(client: Client, verb: str, game_id: str = "g-1", *, body: Any = None, **headers: str) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import get_commands
 
-from operations.dispatch import TASK_NAMES
+from operations.dispatch import REPLAYS_TASK, TASK_NAMES
 from operations.states import OpKind
 from rtmanager.celery import app
 from tests.servers.processes import COMMANDS
@@ -17,7 +17,7 @@ def registered() -> set[str]:
 
 
 def test_every_dispatched_task_is_registered_with_celery() -> None:
-    assert set(TASK_NAMES.values()) - registered() == set()
+    assert {*TASK_NAMES.values(), REPLAYS_TASK} - registered() == set()
 
 
 def test_every_kind_has_at_most_one_task_and_names_are_not_shared() -> None:
@@ -34,7 +34,7 @@ def test_every_scheduled_task_is_registered_with_celery() -> None:
 def test_tasks_of_operations_keep_no_result() -> None:
     registered()
 
-    assert [name for name in TASK_NAMES.values() if not app.tasks[name].ignore_result] == []
+    assert [name for name in (*TASK_NAMES.values(), REPLAYS_TASK) if not app.tasks[name].ignore_result] == []
 
 
 def test_the_commands_that_the_tests_start_exist() -> None:

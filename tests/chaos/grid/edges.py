@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
-from operations import reconciler
+from operations import reconciler, replays
 from operations.intake import accept_unless_busy
 from operations.states import OpKind
 from tasks.bridge import JobBridge, job_parsers
@@ -115,6 +115,17 @@ def _call(world: World) -> None:
     accept_unless_busy(world.asked[-1])
 
 
+def _answer_replays(world: World) -> None:
+    replays.answer([world.game_id])
+
+
+def _call_in_vain(world: World) -> None:
+    """A call over REST that finds nothing to do, as its view takes it up."""
+    record = world.record()
+    if record is None or not replays.answer_call(world.asked[-1], record):
+        accept_unless_busy(world.asked[-1])
+
+
 def _reconcile(world: World) -> None:
     del world
     reconciler.reconcile_all()
@@ -150,6 +161,37 @@ EDGES = (
         told=(STARTED, STARTED),
         answers=("",),
         operations=(OpKind.START, OpKind.RESTART),
+    ),
+    Kind(
+        name="REST call in vain",
+        meaning="a start of what runs: one operation on record as a replay",
+        before=RUNNING,
+        prepare=then(
+            started, lambda world: world.request(OpKind.START, source=REST, image_ref=world.host.images[ENGINE])
+        ),
+        deed=_call_in_vain,
+        again=_call_in_vain,
+        lose=None,
+        mend=_call_in_vain,
+        after=RUNNING,
+        error_code="replay_no_op",
+        told=(STARTED,),
+        answers=("",),
+        operations=(OpKind.START, OpKind.START),
+    ),
+    Kind(
+        name="replays",
+        meaning="two starts of what runs closed together, the stop behind them done after",
+        before=RUNNING,
+        prepare=then(started, job(OpKind.START, image=ENGINE), job(OpKind.START, image=ENGINE), job(OpKind.STOP)),
+        deed=_answer_replays,
+        again=_answer_replays,
+        lose=None,
+        mend=_hint_newest_first,
+        after=STOPPED,
+        told=(STARTED,),
+        answers=("", "replay_no_op", "replay_no_op", ""),
+        operations=(OpKind.START, OpKind.START, OpKind.START, OpKind.STOP),
     ),
     Kind(
         name="reconcile round",

@@ -8,10 +8,12 @@ from typing import Any
 _NAMES: tuple[tuple[str, str], ...] = (
     (r"(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO)", ""),
     (r"UPDATE operations_operation AS mine.*mine\.id = \(", "claim next"),
+    (r"UPDATE operations_operation AS mine.*mine\.id IN \(", "pass on"),
     (r"UPDATE operations_operation AS mine", "claim"),
     (r'UPDATE "operations_operation" SET "lease_until"', "renew lease"),
     (r'UPDATE "operations_operation" SET "state"', "close operation"),
-    (r'INSERT INTO "operations_operation"', "insert operation"),
+    (r"WITH looked AS", "close replays"),
+    (r'INSERT INTO "?operations_operation', "insert operation"),
     (r'(INSERT INTO|UPDATE) "runtimes_runtime"', "write record"),
     (r'INSERT INTO "runtimes_healthsnapshot"', "write health"),
     (r'INSERT INTO "operations_outboxevent"', "queue messages"),
