@@ -14,8 +14,10 @@ from operations.clock import database_now
 from operations.events import HealthEvent, HealthEventType
 from operations.launching import (
     Launch,
+    check_network,
     launch,
     observe,
+    observe_for_start,
     obtain_image,
     prepare_state,
     refuse_foreign,
@@ -33,24 +35,31 @@ from runtimes.specs import engine_endpoint, state_path
 from runtimes.states import RuntimeStatus
 from runtimes.versions import check_patch
 
+# A start disturbs no game, so it may trust that its network is still there; if Docker then refuses, it looks again.
+_NETWORK_FRESH_SECONDS = 10.0
+
 
 def start(attempt: Attempt) -> Result:
     """Bring the game up on the image asked for; a game already up on it is a replay."""
     image_ref: str = attempt.operation.arguments["image_ref"]
     run = not attempt.operation.arguments.get("no_start", False)
-    seen = observe(attempt)
+    seen = observe_for_start(attempt)
     replay = None if attempt.made(seen) else _replay_or_refuse(attempt, seen, image_ref=image_ref, run=run)
     if replay is not None:
         return replay
     ask_lobby(attempt.game_id, operation_id=attempt.operation.pk)
-    validate(attempt, image_ref)
+    validate(attempt, image_ref, fresh_seconds=_NETWORK_FRESH_SECONDS)
     prepare_state(attempt)
     refuse_foreign(attempt, seen)
     wanted = Launch(
         image_ref, obtain_image(attempt, image_ref), run=run, settle_seconds=_start_settle_seconds()
     )  # fmt: skip
     earlier = _before_us(attempt, seen)
-    container_id = launch(attempt, seen, wanted)
+    try:
+        container_id = launch(attempt, seen, wanted)
+    except ContainerStartFailedError:
+        check_network(attempt)
+        raise
     return _up(attempt, container_id, wanted, earlier=earlier)
 
 

@@ -94,6 +94,19 @@ class Attempt:
             self.has_mutated = True
             yield
 
+    @contextmanager
+    def creation(self) -> Iterator[None]:
+        """The step that makes a container. As the first change under a young claim it needs no look at the lease,
+        which could only say what the claim has said just now; what two would make at once, the name keeps apart.
+        """
+        if self.has_mutated or not self.claim.is_young:
+            with self.mutation("create"):
+                yield
+            return
+        with self.timeline.step("create"):
+            self.has_mutated = True
+            yield
+
     def owns(self, container: Container | None) -> bool:
         """Whether a container belongs to this game and this installation, so that it may be touched."""
         return (

@@ -4,8 +4,9 @@ An operation is claimable when it is the first open one of its game, or when it 
 expired. A claim draws a fence from one sequence; whoever holds the highest fence of an operation owns it.
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -49,7 +50,7 @@ _CLAIM = """
      WHERE {target}
        AND {is_due}
        AND ((state = 'running' AND lease_until < now()) OR ({is_its_turn}))
- RETURNING id
+ RETURNING mine.*
 """
 _BY_ID = "mine.id = %(operation_id)s"
 _NEXT_OF_GAME = """mine.id = (
@@ -105,9 +106,13 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on one operation, until its lease ends or a higher fence is drawn."""
+    """The right to work on one operation, until its lease ends or a higher fence is drawn.
+
+    ``claimed_at`` is this process's monotonic clock just before the claim was asked for.
+    """
 
     operation: Operation
+    claimed_at: float = field(default_factory=time.monotonic)
 
     @property
     def operation_id(self) -> int:
@@ -121,6 +126,14 @@ class Claim:
         assert fence is not None, "a claimed operation always has a fence (operation_running_holds_lease)"  # noqa: S101
         return fence
 
+    @property
+    def is_young(self) -> bool:
+        """Whether so little of the lease is over that nobody can have taken the operation over since.
+
+        Of six sixths one may be gone: a call to Docker takes less than half a lease.
+        """
+        return time.monotonic() - self.claimed_at < settings.RTMANAGER.game_lease_ttl_seconds / 6
+
 
 def claim(operation_id: int, *, claimed_by: str) -> Claim | None:
     """Claim this operation; None when it is not its turn, somebody else has it, or it is finished."""
@@ -133,15 +146,15 @@ def claim_next(game_id: str, *, claimed_by: str) -> Claim | None:
 
 
 def _claim(target: str, params: Mapping[str, Any], claimed_by: str) -> Claim | None:
+    began = time.monotonic()
     values = {**params, "claimed_by": claimed_by, "ttl": settings.RTMANAGER.game_lease_ttl_seconds}
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(_CLAIM.format(target=target, is_due=_IS_DUE, is_its_turn=_IS_ITS_TURN), values)
-            row = cursor.fetchone()
+        statement = _CLAIM.format(target=target, is_due=_IS_DUE, is_its_turn=_IS_ITS_TURN)
+        claimed = list(Operation.objects.raw(statement, values))
     except IntegrityError:
         # Two operations of one game were claimed at the same moment; the index let one of them through.
         return None
-    return Claim(Operation.objects.get(pk=row[0])) if row else None
+    return Claim(claimed[0], began) if claimed else None
 
 
 def ready(operation_ids: Sequence[int]) -> list[Ready]:

@@ -87,7 +87,9 @@ def report_oom(game_id: str, container_id: str, *, at_ns: int) -> bool:
 def note(game_id: str, events: Sequence[HealthEvent]) -> None:
     """Write the last of an operation's own events into the snapshot, in the caller's transaction."""
     if events:
-        known = HealthSnapshot.objects.filter(pk=game_id).first()
+        # A container that was just started is a new one: nothing is known of it.
+        is_new = events[-1].event_type == HealthEventType.CONTAINER_STARTED
+        known = None if is_new else HealthSnapshot.objects.filter(pk=game_id).first()
         snapshot = _about(known, game_id=game_id, container_id=events[-1].container_id)
         _enter(snapshot, events[-1])
         _save([snapshot])

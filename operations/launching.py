@@ -44,6 +44,12 @@ class Launch:
     settle_seconds: float = 0.0
 
 
+def observe_for_start(attempt: Attempt) -> Container | None:
+    """As ``observe``, but not where nothing of the game is known: to create by name is to look as well."""
+    is_new = attempt.runtime is None and attempt.operation.attempt == 1
+    return None if is_new else observe(attempt)
+
+
 def observe(attempt: Attempt) -> Container | None:
     """The game's container right now: what stands under its name, else the recorded one (adopted under another)."""
     recorded = attempt.runtime.current_container_id if attempt.runtime else None
@@ -54,14 +60,22 @@ def observe(attempt: Attempt) -> Container | None:
         return seen
 
 
-def validate(attempt: Attempt, image_ref: str) -> None:
-    """Check what can be checked without touching anything. Raises StartConfigInvalidError."""
-    network = attempt.policy.network
+def validate(attempt: Attempt, image_ref: str, *, fresh_seconds: float = 0.0) -> None:
+    """Check what can be checked without touching anything. Raises StartConfigInvalidError.
+
+    With ``fresh_seconds``, a network that was there so long ago counts; call ``check_network`` when a start fails then.
+    """
     with attempt.step("validate"):
         check_image_ref(image_ref)
-        if not attempt.containers.network_exists(network):
-            message = f"the Docker network {network} does not exist; create it with: docker network create {network}"
-            raise StartConfigInvalidError(message)
+        check_network(attempt, fresh_seconds=fresh_seconds)
+
+
+def check_network(attempt: Attempt, *, fresh_seconds: float = 0.0) -> None:
+    """Raise StartConfigInvalidError when the games' network is not there."""
+    network = attempt.policy.network
+    if not attempt.containers.network_exists(network, fresh_seconds=fresh_seconds):
+        message = f"the Docker network {network} does not exist; create it with: docker network create {network}"
+        raise StartConfigInvalidError(message)
 
 
 def prepare_state(attempt: Attempt) -> None:
@@ -153,7 +167,7 @@ def _create(attempt: Attempt, seen: Container | None, wanted: Launch) -> str:
         if seen is not None:
             remove_container(attempt, seen)
         try:
-            with attempt.mutation("create"):
+            with attempt.creation():
                 return attempt.containers.create(_spec(attempt, wanted))
         except NameTakenError:
             # Somebody, perhaps a call of ours that had timed out, was faster: look again and go on from there.
@@ -195,6 +209,8 @@ def _run(attempt: Attempt, container_id: str, *, settle_seconds: float) -> None:
     except NoSuchContainerError:
         message = f"container {container_id[:12]} was removed by somebody else while it was being started"
         raise ContainerStartFailedError(message) from None
+    if not settle_seconds:
+        return
     with attempt.step("settle"):
         if attempt.containers.wait_exit(container_id, settle_seconds):
             raise ContainerStartFailedError(_cause_of_death(attempt, container_id))

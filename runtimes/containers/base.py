@@ -187,8 +187,8 @@ class Containers(Protocol):
     def describe_engine(self) -> Engine:
         """What the engine says of itself and of its host."""
 
-    def network_exists(self, name: str) -> bool:
-        """Whether a user-defined network of exactly this name exists."""
+    def network_exists(self, name: str, *, fresh_seconds: float = 0.0) -> bool:
+        """Whether a user-defined network of exactly this name exists; one seen ``fresh_seconds`` ago may count."""
 
     def find(self, name_or_id: str) -> Container | None:
         """Look at one container by its exact name or full id; None when a healthy engine has none."""

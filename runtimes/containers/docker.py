@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import requests
 import structlog
@@ -74,6 +74,9 @@ class DockerContainers:
     ``call_seconds`` bounds every call but pulls; a stop gets its grace on top.
     """
 
+    # By host and name, for all threads: when a network was last seen.
+    _networks_seen: ClassVar[dict[tuple[str, str], float]] = {}
+
     def __init__(self, docker_host: str, *, call_seconds: float = MAX_CALL_SECONDS) -> None:
         self._docker_host = docker_host
         self.call_seconds = call_seconds
@@ -96,13 +99,19 @@ class DockerContainers:
         with self._asking("describe itself") as client:
             return engine_from_info(client.info(), api_version=client.version()["ApiVersion"])
 
-    def network_exists(self, name: str) -> bool:
-        """Whether a user-defined network of exactly this name exists."""
+    def network_exists(self, name: str, *, fresh_seconds: float = 0.0) -> bool:
+        """Whether a user-defined network of exactly this name exists; what any thread has seen counts."""
         if name in PREDEFINED_NETWORKS:
             return False
+        seen_at = self._networks_seen.get((self._docker_host, name), -math.inf)
+        if time.monotonic() - seen_at < fresh_seconds:
+            return True
         with self._asking(f"find network {name}") as client:
             # The engine's filter takes every name that contains this one.
-            return any(network["Name"] == name for network in client.networks(names=[name]))
+            exists = any(network["Name"] == name for network in client.networks(names=[name]))
+        if exists:
+            self._networks_seen[self._docker_host, name] = time.monotonic()
+        return exists
 
     def find(self, name_or_id: str) -> Container | None:
         """Look at one container by its exact name or full id; None when a healthy engine has none."""

@@ -51,7 +51,7 @@ class FakeContainers:
         with self.engine.call("describe_engine"):
             return Engine("0.0-fake", "1.41", live_restore=True, limits={"memory": True}, now=datetime.now(UTC))
 
-    def network_exists(self, name: str) -> bool:
+    def network_exists(self, name: str, *, fresh_seconds: float = 0.0) -> bool:  # noqa: ARG002 - it remembers nothing
         """Whether a user-defined network of exactly this name exists."""
         with self.engine.call("network_exists"):
             return name in self.engine.networks

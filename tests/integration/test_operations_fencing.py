@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from operations import actions, claims, finishing, runner
@@ -100,15 +102,17 @@ def test_the_runner_leaves_silently_when_it_is_overtaken_in_the_middle(rig: Rig)
     class Overtaken(FakeContainers):
         """A worker that freezes right before its create, long enough for another one to do the whole job."""
 
-        def network_exists(self, name: str) -> bool:
+        def network_exists(self, name: str, *, fresh_seconds: float = 0.0) -> bool:
             expire_lease(operation)
             another = claims.claim(operation.pk, claimed_by="another")
             assert another is not None
-            return super().network_exists(name)
+            return super().network_exists(name, fresh_seconds=fresh_seconds)
 
     claim = claims.claim(operation.pk, claimed_by="slow")
     assert claim is not None
-    attempt = Attempt(claim, runtime=None, containers=Overtaken(), policy=current_policy())
+    # Its own clock has seen the lease pass, too.
+    frozen = replace(claim, claimed_at=claim.claimed_at - settings.RTMANAGER.game_lease_ttl_seconds)
+    attempt = Attempt(frozen, runtime=None, containers=Overtaken(), policy=current_policy())
 
     with pytest.raises(LeaseLostError):
         actions.start(attempt)
@@ -148,3 +152,22 @@ class LateAttempt(Attempt):
             return
         with super().mutation(name):
             yield
+
+
+def test_under_a_young_claim_only_what_is_not_kept_apart_by_its_name_looks_at_the_lease_again(rig: Rig) -> None:
+    operation = rig.ask_start()
+    looks: list[str] = []
+
+    class Looking(Attempt):
+        @contextmanager
+        def mutation(self, name: str) -> Iterator[None]:
+            looks.append(name)
+            with super().mutation(name):
+                yield
+
+    claim = claims.claim(operation.pk, claimed_by="quick")
+    assert claim is not None
+
+    actions.start(Looking(claim, runtime=None, containers=FakeContainers(), policy=current_policy()))
+
+    assert looks == ["start"]

@@ -71,7 +71,7 @@ class TestStart:
         operation = rig.start()
 
         names = [step["name"] for step in operation.steps]
-        assert names == ["observe", "validate", "prepare_state", "inspect_image", "create", "start", "settle"]
+        assert names == ["validate", "prepare_state", "inspect_image", "create", "start", "settle"]
         assert all(step["duration_ms"] >= 0 and step["error"] == "" for step in operation.steps)
 
     def test_the_same_start_again_is_a_replay(self, rig: Rig) -> None:
@@ -382,7 +382,7 @@ class WorkerDiedError(BaseException):
 
 class TestDeadWorkers:
     @pytest.mark.parametrize("moment", ["fail_before", "fail_after"])
-    @pytest.mark.parametrize("call", ["find", "create", "start", "wait_exit"])
+    @pytest.mark.parametrize("call", ["find_image", "create", "start", "wait_exit"])
     def test_the_next_worker_goes_on_from_what_it_sees(self, rig: Rig, call: str, moment: str) -> None:
         getattr(rig.engine, moment)(call, WorkerDiedError())
         operation = rig.ask_start()
@@ -422,7 +422,7 @@ class TestDeadWorkers:
         assert rig.engine.containers == {}
 
     def test_a_defect_ends_in_one_honest_failure(self, rig: Rig) -> None:
-        rig.engine.fail_before("find", ZeroDivisionError())
+        rig.engine.fail_before("find_image", ZeroDivisionError())
 
         operation = rig.start()
 
