@@ -251,7 +251,7 @@ def _what_is_left(attempt: Attempt, record: Runtime) -> Result:
 
 
 def _up(attempt: Attempt, container_id: str, wanted: Launch, *, earlier: tuple[HealthEvent, ...] = ()) -> Result:
-    now = database_now()
+    now = attempt.claim.now()
     placement = {
         "current_container_id": container_id,
         "current_image_ref": wanted.image_ref,

@@ -7,7 +7,7 @@ expired. A claim draws a fence from one sequence; whoever holds the highest fenc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +15,7 @@ from django.db import IntegrityError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 
+from operations.clock import database_now
 from operations.exceptions import LeaseLostError
 from operations.models import Operation
 from operations.states import OpKind, OpState
@@ -125,6 +126,14 @@ class Claim:
         fence = self.operation.fence
         assert fence is not None, "a claimed operation always has a fence (operation_running_holds_lease)"  # noqa: S101
         return fence
+
+    def now(self) -> datetime:
+        """The time of the database, without asking it: that of the claim, and what has passed here since."""
+        ttl = timedelta(seconds=settings.RTMANAGER.game_lease_ttl_seconds)
+        claimed = self.operation.lease_until
+        if claimed is None:
+            return database_now()
+        return claimed - ttl + timedelta(seconds=time.monotonic() - self.claimed_at)
 
     @property
     def is_young(self) -> bool:

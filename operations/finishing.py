@@ -101,7 +101,7 @@ def _apply(claim: Claim, result: Result, runtime: Runtime | None) -> list[Messag
 
 
 def _write_record(claim: Claim, result: Result, runtime: Runtime | None, *, status: RuntimeStatus) -> None:
-    now = database_now()
+    now = claim.now()
     if runtime is not None:
         runtime.move_to(status, fence=claim.fence, at=now, **result.changes)
         return

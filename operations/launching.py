@@ -9,7 +9,6 @@ from django.conf import settings
 
 from operations import black_boxes
 from operations.attempts import Attempt
-from operations.clock import database_now
 from operations.events import epoch_ms
 from operations.pulls import pull
 from operations.states import BoxCause
@@ -198,7 +197,7 @@ def _spec(attempt: Attempt, wanted: Launch) -> ContainerSpec:
         operation_id=attempt.operation.pk,
         fence=attempt.claim.fence,
         # Reconcile compares it with the times of the operation, which are the database's as well.
-        started_at_ms=epoch_ms(database_now()),
+        started_at_ms=epoch_ms(attempt.claim.now()),
     )
 
 

@@ -29,14 +29,16 @@ class Leadership:
         self._held_by: Any = None
         self._pulse = SteadyPulse(name)
 
-    def hold(self) -> bool:
-        """Take or keep the leadership; one cheap query either way. False while another process has it.
+    def hold(self, *, asks_next: bool = False) -> bool:
+        """Take or keep the leadership; one cheap query either way. False while another process has it. Whoever
+        ``asks_next`` goes on with a query anyway, and needs none before it to keep what he has.
 
         To be called once a pass. Keeping it leaves a pulse: a pass that fails loses its connection and the leadership
         with it, so who still has it has ended the pass before this one well. Standbys leave none.
         """
         if self._is_ours():
-            self._prove_alive()
+            if not self._pulse.beat() and not asks_next:
+                self._prove_alive()
             return True
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('idle_session_timeout', %s, false)", [str(_SILENCE_MS)])
@@ -63,7 +65,5 @@ class Leadership:
         return self._held_by is not None and self._held_by is connection.connection
 
     def _prove_alive(self) -> None:
-        if self._pulse.beat():
-            return
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

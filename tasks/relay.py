@@ -58,7 +58,7 @@ class Relay:
         """See Loop."""
         if self._leadership.is_fresh():
             self._next_audit = 0.0
-        if not self._leadership.hold():
+        if not self._leadership.hold(asks_next=True):
             return _STANDBY_SECONDS
         if self._next_audit == 0.0:
             self._listen()
