@@ -26,12 +26,10 @@ from operations.timeline import Timeline
 from runtimes.containers import connect
 from runtimes.containers.base import Container, ContainersUnavailableError
 from runtimes.models import Runtime
-from runtimes.states import RuntimeStatus
+from runtimes.specs import container_name
 
 log = structlog.get_logger(__name__)
 
-# What can be a replay by the record of its game; every other verb has to look closer.
-KINDS = frozenset({OpKind.START, OpKind.STOP})
 # So many are closed by one statement; the rest follows in the next round.
 _BATCH = 500
 # A caller of the API is answered from here only if Docker is quick; else his call takes the usual way.
@@ -75,24 +73,30 @@ _CLOSE = """
  RETURNING done.id, done.game_id, done.job_key, done.container_id, done.engine_endpoint
 """
 
-_RECORD = """
-    INSERT INTO operations_operation (
-           game_id, op_kind, op_source, source_ref, job_key, arguments, state, outcome, error_code, error_message,
-           attempt, deferrals, awaits_image, fence, claimed_by, started_at, finished_at, steps,
-           container_id, image_ref, engine_endpoint)
-    SELECT runtime.game_id, %(op_kind)s, %(op_source)s, %(source_ref)s, %(job_key)s, %(arguments)s,
-           'finished', 'success', 'replay_no_op', '', 1, 0, '', nextval('operations_fence_seq'), %(claimed_by)s,
-           now(), now(), %(steps)s, coalesce(runtime.current_container_id, ''),
-           coalesce(runtime.current_image_ref, ''),
-           CASE WHEN runtime.current_container_id IS NULL THEN '' ELSE runtime.engine_endpoint END
-      FROM runtimes_runtime AS runtime
-     WHERE runtime.game_id = %(game_id)s AND runtime.fence = %(fence)s
-       AND NOT EXISTS (
-           SELECT 1 FROM operations_operation AS open
-            WHERE open.game_id = runtime.game_id AND open.state IN ('accepted', 'running'))
-        ON CONFLICT (job_key) DO NOTHING
- RETURNING id
+# The record is read by the statement that relies on it, and nothing of the game may be open then.
+_ANSWER_CALL = """
+    WITH record AS (
+        SELECT * FROM runtimes_runtime AS runtime
+         WHERE game_id = %(game_id)s AND {is_done}
+           AND NOT EXISTS (
+               SELECT 1 FROM operations_operation AS open
+                WHERE open.game_id = runtime.game_id AND open.state IN ('accepted', 'running'))),
+         done AS (
+        INSERT INTO operations_operation (
+               game_id, op_kind, op_source, source_ref, job_key, arguments, state, outcome, error_code, error_message,
+               attempt, deferrals, awaits_image, fence, claimed_by, started_at, finished_at, steps,
+               container_id, image_ref, engine_endpoint)
+        SELECT game_id, %(op_kind)s, %(op_source)s, %(source_ref)s, %(job_key)s, %(arguments)s,
+               'finished', 'success', 'replay_no_op', '', 1, 0, '', nextval('operations_fence_seq'), %(claimed_by)s,
+               now(), now(), %(steps)s, coalesce(current_container_id, ''), coalesce(current_image_ref, ''),
+               CASE WHEN current_container_id IS NULL THEN '' ELSE engine_endpoint END
+          FROM record
+            ON CONFLICT (job_key) DO NOTHING
+     RETURNING id)
+    SELECT record.*, done.id AS operation_id FROM record, done
 """
+_RUNS = "status = 'running' AND current_container_id = %(seen)s AND current_image_ref = %(image_ref)s"
+_RUNS_NOT = "status <> 'running'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,20 +131,23 @@ def answer(game_ids: Sequence[str]) -> None:
     hints().send(claims.pass_on(game_ids))
 
 
-def answer_call(request: OperationRequest, record: Runtime) -> bool:
-    """Put the call on record as done, if it is a replay and its game at rest; else, and when its job key is known
-    already, nothing happens. ``record`` is the game's, read for this call.
+def answer_call(request: OperationRequest) -> Runtime | None:
+    """Put a call on record as done, if it is a replay and its game at rest; returns the game's record.
+
+    Else, and when its job key is known already, nothing happens: it is to be accepted.
     """
     check(request)
-    if not _is_done_by(request, record):
-        return False
+    is_start = request.op_kind == OpKind.START
+    if not (is_start or request.op_kind == OpKind.STOP) or request.arguments.get("no_start", False):
+        return None
     timeline = Timeline([])
-    try:
-        if request.op_kind == OpKind.START and not _is_up(record, timeline):
-            return False
-    except ContainersUnavailableError:
-        return False
-    return _record(request, record, steps=timeline.steps)
+    seen = _look(request.game_id, timeline) if is_start else ""
+    if seen is None:
+        return None
+    values = {**_row(request, steps=timeline.steps), "seen": seen}
+    records = list(Runtime.objects.raw(_ANSWER_CALL.format(is_done=_RUNS if is_start else _RUNS_NOT), values))
+    finishing.tell_observers([vars(one)["operation_id"] for one in records])
+    return records[0] if records else None
 
 
 def in_front(waiting: Iterable[Waiting], *, alive: Collection[str] | None = None) -> list[Waiting]:
@@ -221,36 +228,26 @@ def _result(game_id: str, job_key: str, *place: str) -> outbox.Message:
     )
 
 
-def _is_done_by(request: OperationRequest, record: Runtime) -> bool:
-    """Whether the record alone says that there is nothing to do."""
-    if request.op_kind == OpKind.START:
-        is_same = record.current_image_ref == request.arguments["image_ref"]
-        return record.status == RuntimeStatus.RUNNING and is_same and not request.arguments.get("no_start", False)
-    return request.op_kind == OpKind.STOP and record.status != RuntimeStatus.RUNNING
-
-
-def _is_up(record: Runtime, timeline: Timeline) -> bool:
+def _look(game_id: str, timeline: Timeline) -> str | None:
+    """The container that lives under the game's name, if it is ours; None also when Docker does not say so at once."""
     containers = connect()
-    with timeline.step("observe"), containers.within(_QUICK_SECONDS):
-        seen = containers.find(record.current_container_id or "")
-    return seen is not None and _is_alive(seen, record.game_id)
+    try:
+        with timeline.step("observe"), containers.within(_QUICK_SECONDS):
+            seen = containers.find(container_name(game_id))
+    except ContainersUnavailableError:
+        return None
+    return seen.id if seen is not None and _is_alive(seen, game_id) else None
 
 
-def _record(request: OperationRequest, record: Runtime, *, steps: Sequence[Mapping[str, Any]]) -> bool:
-    values: dict[str, str | int] = {
+def _row(request: OperationRequest, *, steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {
         "game_id": request.game_id,
         "op_kind": request.op_kind.value,
         "op_source": request.op_source.value,
         "source_ref": request.source_ref,
         "job_key": request.job_key,
+        "image_ref": request.arguments.get("image_ref", ""),
         "arguments": json.dumps(dict(request.arguments)),
-        "fence": record.fence,
         "claimed_by": worker_name(),
         "steps": json.dumps(steps),
     }
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_RECORD, values)
-        row = cursor.fetchone()
-        if row:
-            finishing.tell_observers([row[0]])
-    return row is not None

@@ -21,7 +21,7 @@ def django_database(database_url: str) -> dict[str, Any]:
     own_options = params.pop("options", "")
     options = " ".join(filter(None, [_SESSION_OPTIONS, search_path and f"-c search_path={search_path}", own_options]))
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "rtmanager.postgresql",
         "NAME": params.pop("dbname", "rtmanager"),
         "USER": params.pop("user", ""),
         "PASSWORD": params.pop("password", ""),

@@ -35,7 +35,6 @@ from runtimes.api.records import RuntimeRecordSerializer
 from runtimes.api.strict import StrictBody
 from runtimes.exceptions import ErrorCode, ServiceUnavailableError
 from runtimes.games import check_game_id
-from runtimes.models import Runtime
 from runtimes.states import CallerName
 
 log = structlog.get_logger(__name__)
@@ -196,12 +195,8 @@ def _caller_of(request: Request) -> Caller:
 
 def _answer_replay(asked: OperationRequest) -> Response | None:
     """Where nothing is to be done, nobody has to be waited for: the answer to a replay, None for all else."""
-    if asked.op_kind not in replays.KINDS:
-        return None
-    record = Runtime.objects.filter(pk=asked.game_id).first()
-    if record is None or not replays.answer_call(asked, record):
-        return None
-    return Response(RuntimeRecordSerializer(record).data)
+    record = replays.answer_call(asked)
+    return Response(RuntimeRecordSerializer(record).data) if record else None
 
 
 def _wait_and_answer(operation: Operation, preferences: Preferences, *, key: IdempotencyKey | None = None) -> Response:

@@ -55,16 +55,26 @@ def start_of(game_id: str, number: int) -> OperationRequest:
     )
 
 
+def a_call(op_kind: OpKind, *, image_ref: str) -> OperationRequest:
+    """As a view makes it."""
+    arguments = {"image_ref": image_ref} if image_ref else {}
+    return OperationRequest(
+        game_id="g1", op_kind=op_kind, op_source=OpSource.GM_REST, job_key="rest:1", arguments=arguments
+    )
+
+
+def replace_container(game_id: str) -> None:
+    """As another operation would that has just ended."""
+    Runtime.objects.filter(pk=game_id).update(current_container_id="f" * 64)
+
+
 def ask_by_call(rig: Rig, op_kind: OpKind, *, image_ref: str) -> Operation | None:
     """The row of a call that was answered at once; None when it was not."""
     del rig
-    arguments = {"image_ref": image_ref} if image_ref else {}
-    asked = OperationRequest(
-        game_id="g1", op_kind=op_kind, op_source=OpSource.GM_REST, job_key="rest:1", arguments=arguments
-    )
-    is_answered = replays.answer_call(asked, Runtime.objects.get(pk="g1"))
+    record = replays.answer_call(a_call(op_kind, image_ref=image_ref))
     row = Operation.objects.filter(job_key="rest:1").first()
-    assert is_answered == (row is not None)
+    assert (record is not None) == (row is not None)
+    assert record is None or record == Runtime.objects.get(pk="g1")
     return row
 
 
@@ -310,8 +320,27 @@ class TestCallsOverRest:
 
         assert ask_by_call(rig, deed[0], image_ref=deed[1]) is None
 
-    def test_a_record_written_since_it_was_read_is_believed_instead(self, rig: Rig) -> None:
+    def test_a_record_of_another_container_since_the_look_is_believed_instead(self, rig: Rig) -> None:
         up(rig, "g1")
-        rig.engine.on_call("find", lambda: write_record("g1"))
+        rig.engine.on_call("find", lambda: replace_container("g1"))
 
         assert ask_by_call(rig, OpKind.START, image_ref=IMAGE) is None
+
+    def test_a_stop_of_what_does_not_run_needs_no_look_at_docker(self, rig: Rig) -> None:
+        up(rig, "g1")
+        rig.stop()
+        rig.engine.calls.clear()
+
+        operation = ask_by_call(rig, OpKind.STOP, image_ref="")
+
+        assert operation is not None
+        assert operation.error_code == "replay_no_op"
+        assert not rig.engine.calls
+
+    def test_the_same_call_twice_is_on_record_once(self, rig: Rig) -> None:
+        up(rig, "g1")
+        first = ask_by_call(rig, OpKind.START, image_ref=IMAGE)
+
+        assert first is not None
+        assert replays.answer_call(a_call(OpKind.START, image_ref=IMAGE)) is None
+        assert Operation.objects.filter(job_key="rest:1").count() == 1
