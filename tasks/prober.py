@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 PROBE_PATH = "/healthz"
 _STANDBY_SECONDS = 1.0
 _COLLECT_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
 _SHORTEST_INTERVAL_SECONDS = 0.1
 
 
@@ -56,6 +57,8 @@ class Prober:
         if not self._round and time.monotonic() >= self._next_round:
             self._begin_round()
         self._launch_due()
+        if self._probes.free == self._probes.limit:
+            return self._seconds_left()
         self._judge(self._probes.collect(_COLLECT_SECONDS))
         return 0.0
 
@@ -89,6 +92,11 @@ class Prober:
             due.append(self._round.popleft()[1])
         if due:
             self._probes.launch(due, timeout_seconds=settings.RTMANAGER.probe_timeout.total_seconds())
+
+    def _seconds_left(self) -> float:
+        """Until there is something to do again, when nobody is being asked."""
+        due = self._round[0][0] if self._round else self._next_round
+        return min(_LONGEST_PAUSE_SECONDS, max(0.0, due - time.monotonic()))
 
     def _judge(self, answers: Sequence[tuple[Target, ProbeAnswer]]) -> None:
         self._answered_well += [answer.is_success for _target, answer in answers]
