@@ -3,9 +3,11 @@
 One process of many threads: a call that waits for its operation holds a thread and next to nothing else.
 """
 
+import gc
 import os
 import signal
 import socket
+from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -51,12 +53,24 @@ threads = settings.RTMANAGER.web_threads
 graceful_timeout = max(1, int(settings.RTMANAGER.shutdown_timeout.total_seconds()))
 keepalive = 5
 max_requests = 0
+# The parent loads everything and its child uses the same pages of memory. Nothing that is loaded starts a thread or
+# opens a connection; those would not survive the fork.
+preload_app = True
 proc_name = "rtmanager-web"
 logger_class = StructuredLogger
 # Our own middleware logs requests; no control socket and no pid file are left on the disk.
 accesslog = None
 control_socket_disable = True
 pidfile = None
+
+
+def pre_fork(_server: Any, _worker: Any) -> None:
+    """Leave to the child as much as can be shared with it."""
+    # Django would look for it at the first request, in the child.
+    import_module(settings.ROOT_URLCONF)
+    gc.collect()
+    # The collector of the child keeps off: it writes to all that it looks at, and a page written to is shared no more.
+    gc.freeze()
 
 
 def post_worker_init(_worker: Any) -> None:

@@ -8,6 +8,7 @@ from rtmanager.api.doctor import DoctorView
 from rtmanager.api.metrics import MetricsView
 from rtmanager.api.views import HealthzView, ReadyzView
 
+admin.autodiscover()
 admin.site.site_header = admin.site.site_title = "Runtime Manager"
 admin.site.site_url = "/api/docs/"
 admin.site.index_title = "Games and what was done to them"

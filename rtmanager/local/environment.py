@@ -9,6 +9,8 @@ from rtmanager.local.places import Place
 
 _DATABASE_NAMES = ("DATABASE_URL", "POSTGRES_PRIMARY_DSN")
 _REDIS_NAMES = ("REDIS_URL", "REDIS_MASTER_ADDR")
+# As the Dockerfile has it: by default the C library keeps a heap for nearly every thread, each with room to spare.
+_PROCESS = {"MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def complete(
     missing = {
         f"{PREFIX}{name}": value for name, value in defaults.items() if value and not given.get(f"{PREFIX}{name}")
     }
-    return {**given, **missing, "DJANGO_SETTINGS_MODULE": "rtmanager.settings", "PYTHONUNBUFFERED": "1"}
+    return {**_PROCESS, **given, **missing, "DJANGO_SETTINGS_MODULE": "rtmanager.settings", "PYTHONUNBUFFERED": "1"}
 
 
 def _ownership(uid: int, gid: int) -> dict[str, str]:
