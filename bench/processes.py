@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rtmanager.local.stack import Stack
 
 # The kinds of process of the service; all else that the supervisor runs are servers, which are there anyway.
-SERVICE = ("web", "bridge_jobs", "relay_events", "watch_runtimes", "worker", "beat")
+SERVICE = ("web", "worker", "run_loops", "bridge_jobs", "relay_events", "watch_runtimes", "keep_time")
 _PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)

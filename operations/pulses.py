@@ -27,13 +27,14 @@ _UPSERT = """
 
 
 class PulseName(StrEnum):
-    """Whose life is told. The first five are loops, named like their leadership."""
+    """Whose life is told. The first six are loops, named like their leadership."""
 
     BRIDGE = "bridge"
     SWEEPER = "sweeper"
     RELAY = "relay"
     WATCHER = "watcher"
     PROBER = "prober"
+    CLOCK = "clock"
     CANARY = "canary"
     RELIST = "relist"
     DOCKER_EVENT = "docker_event"
@@ -42,7 +43,9 @@ class PulseName(StrEnum):
 # There may be several workers, and each has a pulse of its own behind this.
 WORKER_PREFIX = "worker:"
 _LONGEST_NAME = 63
-LOOPS = (PulseName.BRIDGE, PulseName.SWEEPER, PulseName.RELAY, PulseName.WATCHER, PulseName.PROBER)
+LOOPS = (
+    PulseName.BRIDGE, PulseName.SWEEPER, PulseName.RELAY, PulseName.WATCHER, PulseName.PROBER, PulseName.CLOCK
+)  # fmt: skip
 
 
 def beat(name: str, **detail: Any) -> None:

@@ -152,7 +152,7 @@ def judge(figures: Figures | None, backlogs: Backlogs | None, *, limits: Limits,
 
 _UNKNOWN = "unknown: {} does not say"
 _PULSES = {
-    PulseName.CANARY: "no message has come from beat through Redis and a worker to PostgreSQL: do beat and worker run?",
+    PulseName.CANARY: "no message has come from the clock through Redis and a worker to PostgreSQL: do both run?",
     PulseName.RELIST: "records were not compared with Docker: does Docker answer, do worker and watch_runtimes run?",
     **dict.fromkeys(LOOPS, "it has not ended a pass of its work: does its process run, and what does its log say?"),
 }

@@ -6,10 +6,13 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging
+from django.conf import settings
 
 from rtmanager.logs import write_line
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
+# A worker would load all of the API and its documentation, only to check addresses that it does not serve.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 
 class Application(Celery):
@@ -19,11 +22,6 @@ class Application(Celery):
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
         """The program ``celery worker``."""
         return _without_banner(super().Worker)
-
-    @cached_property
-    def Beat(self) -> Any:  # noqa: N802 - Celery's name
-        """The program ``celery beat``."""
-        return _without_banner(super().Beat)
 
 
 def _without_banner(program: Any) -> Any:
@@ -41,6 +39,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 @setup_logging.connect
 def keep_our_logging(**_details: object) -> None:
     """Logging is configured by the settings; having a receiver keeps Celery from replacing it."""
+
+
+@celeryd_init.connect
+def keep_results(conf: Any, **_details: object) -> None:
+    """Only a worker has results to keep. Others would load SQLAlchemy for it with the first message they send."""
+    conf.result_backend = settings.RTM_RESULT_BACKEND
 
 
 @celeryd_init.connect

@@ -23,7 +23,8 @@ INSTALLED_APPS = [
     # Templates are found in this order: the console's, then the theme's, then Django's.
     "rtmanager.console",
     "unfold",
-    "django.contrib.admin",
+    # Whoever serves the console finds its pages (rtmanager/urls.py); the other processes do without them.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -134,20 +135,23 @@ CELERY_WORKER_REDIRECT_STDOUTS = False
 def _periodic(task: str, every: timedelta, *, queue: str = "periodic") -> dict[str, object]:
     # Expires before the next one is due: periodic work is never piled up by a worker that was away.
     seconds = every.total_seconds()
-    return {"task": task, "schedule": seconds, "options": {"expires": seconds * 0.9, "queue": queue}}
+    return {"task": task, "every_seconds": seconds, "expires_seconds": seconds * 0.9, "queue": queue}
 
 
-CELERY_BEAT_SCHEDULE = {
+# Kept by the clock (tasks/clock.py).
+RTM_SCHEDULE = {
     "reconcile": _periodic("rtmanager.reconcile", RTMANAGER.reconcile_interval),
     "inspect-runtimes": _periodic("rtmanager.inspect_runtimes", RTMANAGER.inspect_interval),
     "clean-up-expired": _periodic("rtmanager.clean_up_expired", RTMANAGER.cleanup_interval),
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
     "trim-black-boxes": _periodic("rtmanager.trim_black_boxes", timedelta(hours=1)),
+    "trim-results": _periodic("rtmanager.trim_results", timedelta(hours=1)),
     "fold-tallies": _periodic("rtmanager.fold_tallies", timedelta(seconds=15)),
     # By the way of the real work, so that it tells whether that is open.
     "canary": _periodic("rtmanager.canary", timedelta(seconds=15), queue="lifecycle"),
 }
-CELERY_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
+# Told to Celery in the worker only (rtmanager/celery.py): nobody else keeps or reads results.
+RTM_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
 # At the first result, not at the start: a worker must come up while the database is still away.
 CELERY_DATABASE_CREATE_TABLES_AT_SETUP = False
 CELERY_RESULT_EXTENDED = True

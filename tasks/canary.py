@@ -1,24 +1,15 @@
-"""A message that does nothing but arrive: from beat through Redis and a worker of the real work into PostgreSQL."""
+"""A message that does nothing but arrive: from the clock by Redis and a worker of the real work into PostgreSQL."""
 
 import time
 from typing import Any
 
 from celery import Task, shared_task
-from celery.signals import before_task_publish
 
 from operations import pulses
 from operations.pulses import PulseName
 
-CANARY = "rtmanager.canary"
 
-
-@before_task_publish.connect(sender=CANARY)
-def stamp(headers: dict[str, Any], **_details: Any) -> None:
-    """Let the message carry when it was sent; what beat sends cannot say so itself, its arguments are fixed."""
-    headers["sent_at"] = time.time()
-
-
-@shared_task(name=CANARY, bind=True, ignore_result=True)
+@shared_task(name="rtmanager.canary", bind=True, ignore_result=True)
 def canary(self: "Task[Any, Any]") -> None:
     """Note that messages get through, and how long this one took. Idempotent: only the last one counts."""
     sent_at = getattr(self.request, "sent_at", None)

@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Sequence
 from types import FrameType
@@ -142,8 +143,9 @@ class LoopCommand(BaseCommand):
             runner.start()
         log.info("process_started", loops=names)
         watch(runners, stopping)
+        deadline = time.monotonic() + settings.RTMANAGER.shutdown_timeout.total_seconds()
         for runner in runners:
-            runner.join(timeout_seconds=settings.RTMANAGER.shutdown_timeout.total_seconds())
+            runner.join(timeout_seconds=max(0.0, deadline - time.monotonic()))
         log.info("process_stopped", loops=names)
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import structlog
-from celery import shared_task
+from celery import current_app, shared_task
 
 from operations import black_boxes, outbox, retention, tallies
 from operations.inspection import inspect_all
@@ -44,6 +44,12 @@ def clean_up_expired() -> int:
 def trim_outbox() -> int:
     """Delete events published more than 30 days ago; returns how many. Idempotent, bounded per call."""
     return outbox.forget_published_before(age=_PUBLISHED_KEPT, limit=_DELETED_AT_ONCE)
+
+
+@shared_task(name="rtmanager.trim_results", ignore_result=True)
+def trim_results() -> None:
+    """Forget what periodic tasks returned more than a week ago. Idempotent."""
+    current_app.backend.cleanup()
 
 
 @shared_task(name="rtmanager.fold_tallies", ignore_result=True)

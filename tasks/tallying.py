@@ -21,7 +21,7 @@ _PREFIX = "rtmanager."
 
 
 def periodic_tasks(schedule: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What beat sends, by the names under which it is counted."""
+    """What the clock sends, by the names under which it is counted."""
     return sorted(entry["task"].removeprefix(_PREFIX) for entry in schedule.values())
 
 
@@ -29,7 +29,7 @@ def periodic_tasks(schedule: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def count_periodic(task: Any, state: str | None = None, **_details: Any) -> None:
     """Note how a periodic task ended. Operations are counted where they end, in the database."""
     name = task.name.removeprefix(_PREFIX)
-    if name in periodic_tasks(settings.CELERY_BEAT_SCHEDULE):
+    if name in periodic_tasks(settings.RTM_SCHEDULE):
         _count(TASKS, name, "success" if state == "SUCCESS" else "failure")
 
 

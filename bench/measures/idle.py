@@ -4,7 +4,7 @@ import time
 
 from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
-from bench.processes import SERVICE, Usage, of_service, usage
+from bench.processes import Usage, of_service, usage
 
 _PERCENT, _MIB = 100.0, 1024**2
 # Every 15 s something periodic comes round, so a shorter look would now see it and now not.
@@ -49,7 +49,9 @@ def measure_memory(grounds: Grounds) -> Figure:
         title="Idle: memory",
         series=(whole, *(Series.of(name, "MiB", [_mib(found[name])]) for name in names)),
         goals=(Goal("whole service, MiB of memory (PSS)", whole.median, _MOST_MIB),),
-        notes=(f"{len(SERVICE)} kinds of process, one of each; the web process has a parent that only watches it.",),
+        notes=(
+            f"{len(names)} programs; the web process has a parent that only watches it, with which it shares memory.",
+        ),
     )
 
 

@@ -82,7 +82,7 @@ def workers_silent(facts: Facts, now: datetime) -> Verdict | None:
 def start_workers() -> NextStep:
     """The way out when nobody works."""
     return NextStep(
-        "See whether worker and beat run and what their logs say; start them", command=WORKER_COMMAND
+        "See whether worker and clock run and what their logs say; start them", command=WORKER_COMMAND
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ COUNTERS = (
             ("cause",), _each(BoxCause.values)),
     Counted("rtmanager_probes_total", "Engines asked for their health.", PROBES, ("result",), _each(PROBE_RESULTS)),
     Counted("rtmanager_periodic_tasks_total", "Periodic tasks ended.", TASKS, ("task", "state"),
-            lambda: product(periodic_tasks(settings.CELERY_BEAT_SCHEDULE), TASK_STATES)),
+            lambda: product(periodic_tasks(settings.RTM_SCHEDULE), TASK_STATES)),
 )  # fmt: skip
 HISTOGRAMS = (
     Counted("rtmanager_operation_wait_seconds", "From acceptance to the first claim.", "operation_wait",

@@ -17,7 +17,7 @@ from runtimes.api.schema import ALWAYS, ErrorSerializer
 _CHECKS = {"database": "ok", "redis": "ok", "docker": "ok", "network": "ok"}
 _VITALS = dict.fromkeys(
     [
-        "canary", "relist", "bridge", "sweeper", "relay", "watcher", "prober",
+        "canary", "relist", "bridge", "sweeper", "relay", "watcher", "prober", "clock",
         "operations", "leases", "outbox", "streams",
     ],
     "ok",

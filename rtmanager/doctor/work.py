@@ -1,4 +1,4 @@
-"""Verdicts on the work itself: whether each loop has a leader, beat beats, and a worker hears it."""
+"""Verdicts on the work itself: whether each loop has a leader, and a worker hears the clock."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,19 +8,20 @@ from rtmanager.doctor.checks import Check, fail, ok, warn
 from rtmanager.doctor.facts import Facts
 
 _ADVICE: Mapping[str, str] = {
-    PulseName.CANARY: "Start a worker and beat, with this environment; their logs say what keeps them.",
-    PulseName.RELIST: "See that Docker answers and that beat, a worker and watch_runtimes run.",
+    PulseName.CANARY: "Start a worker and manage.py keep_time, with this environment; their logs say what keeps them.",
+    PulseName.RELIST: "See that Docker answers and that the clock, a worker and watch_runtimes run.",
     PulseName.BRIDGE: "Start: manage.py bridge_jobs",
     PulseName.SWEEPER: "Start: manage.py bridge_jobs",
     PulseName.RELAY: "Start: manage.py relay_events",
     PulseName.WATCHER: "Start: manage.py watch_runtimes",
     PulseName.PROBER: "Start: manage.py watch_runtimes",
+    PulseName.CLOCK: "Start: manage.py keep_time",
     "operations": "Run: rtm operations --state running, then rtm operation ID",
     "leases": "Start a worker; the sweeper in bridge_jobs then hands it the work.",
     "outbox": "Start: manage.py relay_events; its log says what keeps it.",
     "streams": "Start: manage.py bridge_jobs; its log says what keeps it.",
 }
-_NAMES: Mapping[str, str] = {PulseName.CANARY: "beat and worker", PulseName.RELIST: "comparison with Docker"}
+_NAMES: Mapping[str, str] = {PulseName.CANARY: "clock and worker", PulseName.RELIST: "comparison with Docker"}
 
 
 def judge_work(facts: Facts) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""The six kinds of process of the service, as the supervisor runs them."""
+"""The kinds of process of the service, as the supervisor runs them."""
 
 import math
 import sys
@@ -8,13 +8,15 @@ from rtmanager.config import Config
 from rtmanager.local.supervision import Program
 
 _STOP_MARGIN_SECONDS = 10
-_KINDS = ("web", "bridge_jobs", "relay_events", "watch_runtimes", "worker", "beat")
+_TOGETHER = ("web", "worker", "run_loops")
+_SPLIT = ("web", "worker", "bridge_jobs", "relay_events", "watch_runtimes", "keep_time")
 
 
 def service_programs(
-    config: Config, *, copies: Mapping[str, int] | None = None, python: str = sys.executable
+    config: Config, *, split: bool = False, copies: Mapping[str, int] | None = None, python: str = sys.executable
 ) -> list[Program]:
-    """Web, bridge, relay, watcher, worker and beat; each may take the whole shutdown time-out before it is killed.
+    """Web, worker and the loops, in one process or ``split`` into four; each may take the whole shutdown time-out
+    before it is killed.
 
     ``copies`` says of which there are several; the second worker is called ``worker-2``.
     """
@@ -22,25 +24,21 @@ def service_programs(
     return [
         Program(
             name=kind if number == 1 else f"{kind}-{number}",
-            command=(python, *_arguments(config, number=number)[kind]),
+            command=(python, *_arguments(kind, config, number=number)),
             group="service",
             stop_wait_seconds=stop_wait_seconds,
         )
-        for kind in _KINDS
+        for kind in (_SPLIT if split else _TOGETHER)
         for number in range(1, (copies or {}).get(kind, 1) + 1)
     ]
 
 
-def _arguments(config: Config, *, number: int) -> Mapping[str, tuple[str, ...]]:
+def _arguments(kind: str, config: Config, *, number: int) -> tuple[str, ...]:
+    """What follows the interpreter; the loops are management commands."""
     return {
         "web": ("-m", "gunicorn", "-c", "python:rtmanager.gunicorn", "rtmanager.wsgi:application"),
-        "bridge_jobs": ("manage.py", "bridge_jobs"),
-        "relay_events": ("manage.py", "relay_events"),
-        "watch_runtimes": ("manage.py", "watch_runtimes"),
         "worker": (
             "-m", "celery", "-A", "rtmanager", "worker", "-P", "threads", "-c", str(config.worker_concurrency),
             "-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle", "-n", f"worker{number}@%h",
         ),
-        # The plain scheduler keeps its times in memory: no schedule file to lose or lock.
-        "beat": ("-m", "celery", "-A", "rtmanager", "beat", "-S", "celery.beat:Scheduler", "--pidfile="),
-    }  # fmt: skip
+    }.get(kind, ("manage.py", kind))  # fmt: skip

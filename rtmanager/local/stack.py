@@ -92,7 +92,9 @@ class Stack:
         servers = self._servers()
         programs = [self._prepare(server) for server in servers]
         self._settle_environment()
-        service = service_programs(self.config, copies=self._shape.copies, python=self._shape.python)
+        service = service_programs(
+            self.config, split=self._shape.split, copies=self._shape.copies, python=self._shape.python
+        )
         self._start(servers, [*programs, *service])
         self._prepare_engine()
         self._prepare_database()

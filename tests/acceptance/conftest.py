@@ -1,7 +1,7 @@
 """The service under acceptance: one per module, on shared servers, with databases and a playground of its own."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers.databases import PostgresServer, RedisServer
 from tests.servers.playground import Playground, open_playground
+from tests.servers.processes import SPLIT
 from tests.servers.service import Servers, Service, allot, migrate, opened
 
 MakeService = Callable[..., Service]
@@ -86,8 +87,8 @@ def make_service(
     """Make a service of one test's own, not started: ``make_service(LOG_LEVEL="debug")``. It is closed at the end."""
     with ExitStack() as stack:
 
-        def make(servers: Servers | None = None, **settings: str) -> Service:
-            made = Service(servers or allot_servers(), playground, log_folder=tmp_path, **settings)
+        def make(servers: Servers | None = None, *, kinds: Sequence[str] = SPLIT, **settings: str) -> Service:
+            made = Service(servers or allot_servers(), playground, log_folder=tmp_path, kinds=kinds, **settings)
             request.node.stash.setdefault(_MADE, []).append(made)
             return stack.enter_context(opened(made))
 

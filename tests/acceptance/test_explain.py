@@ -162,7 +162,7 @@ def test_a_job_that_no_worker_takes_up_is_explained(
     service.start()
     game_id = service.playground.game_id("w")
     service.post(game_id, "start", image_ref=engine_image)
-    service.kill("worker", "beat")
+    service.kill("worker", "clock")
     service.stop_job(game_id)
 
     told = explained(service, game_id, "worker_down")

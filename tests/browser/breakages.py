@@ -104,11 +104,11 @@ def docker_down(stage: Stage) -> Iterator[None]:
 @contextmanager
 def worker_down(stage: Stage) -> Iterator[None]:
     stage.run()
-    stage.service.kill("worker", "beat")
+    stage.service.kill("worker", "clock")
     stage.service.stop_job(stage.game_id)
     yield
     stage.service.restart("worker")
-    stage.service.restart("beat")
+    stage.service.restart("clock")
     assert [one.error_code for one in stage.service.results(stage.game_id, 2)] == ["", ""]
 
 
@@ -169,7 +169,7 @@ TWELVE = (
     Breakage("The engine answers 503 to the probe", probe_failing, "probe_failing"),
     Breakage("The registry stops sending in the middle of a layer", stuck_in_a_pull, "pulling"),
     Breakage("Docker is cut off", docker_down, "docker_unreachable"),
-    Breakage("Worker and beat are killed, and a stop is asked for", worker_down, "worker_down"),
+    Breakage("Worker and clock are killed, and a stop is asked for", worker_down, "worker_down"),
     Breakage("Redis is killed", redis_down, "redis_down"),
     Breakage("The container is moved to another network", wrong_network, "wrong_network"),
     Breakage("The state directory becomes read-only", read_only_state_directory, "state_directory_unusable"),

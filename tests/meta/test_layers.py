@@ -23,13 +23,14 @@ ADAPTERS: Mapping[str, tuple[str, ...]] = {
     "prometheus_client": ("rtmanager/api/metrics.py", "rtmanager/api/counters.py", "rtmanager/api/requests.py"),
     "opentelemetry": ("tasks/traces.py",),
     "psycopg2": ("rtmanager/databases.py",),
-    "sqlalchemy": ("rtmanager/databases.py",),
+    "sqlalchemy": (),
     "click": ("rtmanager/cli/*",),
     "httpx": ("rtmanager/cli/api.py",),
     "pydantic": ("rtmanager/config.py",),
     "pydantic_settings": ("rtmanager/config.py",),
 }
 TOOLING = "rtmanager/local/*"
+_TELLING = ("os.environ.setdefault('DJANGO_SETTINGS_MODULE'", "os.environ.setdefault('CELERY_SKIP_CHECKS'")
 PRODUCT = [path for path in modules(*PACKAGES) if not fnmatch(name_of(path), TOOLING)]
 
 
@@ -81,13 +82,11 @@ def test_the_layers_are_kept() -> None:
 
 
 def _reads_environment(path: Path) -> bool:
-    """Any use of ``os.environ`` or ``os.getenv`` but naming Django's settings module."""
+    """Any use of ``os.environ`` or ``os.getenv`` but to tell Django and Celery what they look for there."""
     for node in ast.walk(syntax(path)):
         if isinstance(node, ast.Attribute) and node.attr in {"getenv", "environb"}:
             return True
-        if isinstance(node, ast.Call) and ast.unparse(node).startswith(
-            'os.environ.setdefault("DJANGO'.replace('"', "'")
-        ):
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith(_TELLING):
             continue
         if isinstance(node, ast.Call | ast.Subscript) and "os.environ" in ast.unparse(node).partition("(")[0]:
             return True

@@ -26,7 +26,7 @@ def test_every_kind_has_at_most_one_task_and_names_are_not_shared() -> None:
 
 
 def test_every_scheduled_task_is_registered_with_celery() -> None:
-    schedule: dict[str, dict[str, Any]] = settings.CELERY_BEAT_SCHEDULE
+    schedule: dict[str, dict[str, Any]] = settings.RTM_SCHEDULE
 
     assert {entry["task"] for entry in schedule.values()} - registered() == set()
 

@@ -24,16 +24,15 @@ COMMANDS: Mapping[str, Sequence[str]] = {
         *("-m", "celery", "-A", "rtmanager", "worker", "-P", "threads", "-c", "4"),
         *("-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle"),
     ),
-    "beat": ("-m", "celery", "-A", "rtmanager", "beat"),
+    "clock": ("manage.py", "keep_time"),
+    "loops": ("manage.py", "run_loops"),
 }
-# What each kind says when it is up, in its own log.
+SPLIT = ("web", "bridge", "relay", "watcher", "worker", "clock")
+TOGETHER = ("web", "loops", "worker")
+# What each kind says when it is up, in its own log; the loops all say the same.
 _IS_UP = {
     "web": "Listening at",
-    "bridge": "process_started",
-    "relay": "process_started",
-    "watcher": "process_started",
     "worker": " ready.",
-    "beat": "beat: Starting",
 }
 
 
@@ -74,7 +73,7 @@ class ServiceProcess:
 
     def wait_until_up(self) -> None:
         """Wait for its own word that it works."""
-        self.wait_for_log(_IS_UP[self.kind])
+        self.wait_for_log(_IS_UP.get(self.kind, "process_started"))
 
     def wait_for_log(self, text: str, *, timeout_seconds: float = 30) -> None:
         """Wait until this run has logged the text; fail with the end of the log when it ends instead."""

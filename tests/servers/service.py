@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +14,7 @@ import httpx
 from rtmanager.local.places import CLONE
 from tests.servers.databases import PostgresServer, RedisServer, free_port
 from tests.servers.playground import Playground
-from tests.servers.processes import COMMANDS, ServiceProcess
+from tests.servers.processes import COMMANDS, SPLIT, ServiceProcess
 from tests.servers.waiting import wait_for
 
 SHUTDOWN_SECONDS = 10
@@ -57,9 +57,17 @@ class Servers:
 
 
 class Service:
-    """Web, bridge, relay, worker and beat of one installation, with settings of its own."""
+    """The processes of one installation, with settings of its own; the loops in several unless told otherwise."""
 
-    def __init__(self, servers: Servers, playground: Playground, *, log_folder: Path, **settings: str) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        playground: Playground,
+        *,
+        log_folder: Path,
+        kinds: Sequence[str] = SPLIT,
+        **settings: str,
+    ) -> None:
         self.servers = servers
         self.playground = playground
         self.settings = {**_settings(servers, playground), **settings}
@@ -67,7 +75,7 @@ class Service:
         self.streams = servers.redis.client(servers.redis_database)
         self._log_folder = log_folder
         self.processes: dict[str, ServiceProcess] = {}
-        for name in COMMANDS:
+        for name in kinds:
             self._add(name)
 
     def start(self, *, ready: int = 200) -> dict[str, str]:
@@ -220,8 +228,6 @@ class Service:
         command = [*COMMANDS[kind]]
         if kind == "worker":
             command += ["-n", f"{name}.{self.playground.stack}@%h"]
-        if kind == "beat":
-            command += ["-s", str(self._log_folder / "beat-schedule"), "--pidfile", ""]
         process = ServiceProcess(name, command, self.environment, self._log_folder / f"{name}.log")
         self.processes[name] = process
         return process

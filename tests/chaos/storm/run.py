@@ -31,6 +31,7 @@ from tests.chaos.storm.violence import Violence
 _WORKER_THREADS, _WEB_THREADS = 8, 8
 SHAPE = Shape(
     own_engine=True,
+    split=True,
     copies=COPIES,
     settings={
         "GAME_LEASE_TTL_SECONDS": str(LEASE_SECONDS),
@@ -46,9 +47,9 @@ SHAPE = Shape(
         "SHUTDOWN_TIMEOUT": "10s",
     },
 )
-# Each thread of a worker and of web has one, and so has each loop of bridge, sweeper, relay, watcher and prober; some
-# more are Celery's own, of its consumer, its lease keeper and its result backend.
-_MOST_CONNECTIONS = 2 * (_WORKER_THREADS + 5) + _WEB_THREADS + 2 * 2 + 2 + 6
+# Each thread of a worker and of web has one, and so has each loop of bridge, sweeper, relay, watcher, prober and
+# clock; some more are Celery's own, of its consumer, its lease keeper and its result backend.
+_MOST_CONNECTIONS = 2 * (_WORKER_THREADS + 5) + _WEB_THREADS + 2 * 2 + 3 + 6
 _LEAST_UNANSWERED, _MOST_UNANSWERED = 20, 100
 _PROGRESS_SECONDS = 4.0
 _LOOK_SECONDS = 0.5

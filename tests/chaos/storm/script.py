@@ -223,7 +223,7 @@ def _evenly(count: int, span: int, chance: random.Random) -> list[int]:
 COPIES: Mapping[str, int] = {"bridge_jobs": 2, "relay_events": 2, "worker": 2}
 _CHANCES: Mapping[str, int] = {
     "worker": 4, "worker-2": 4, "bridge_jobs": 3, "bridge_jobs-2": 3, "relay_events": 3, "relay_events-2": 3,
-    "watch_runtimes": 2, "beat": 1, "web": 2,
+    "watch_runtimes": 2, "keep_time": 1, "web": 2,
 }  # fmt: skip
 _VICTIMS, _WEIGHTS = tuple(_CHANCES), tuple(_CHANCES.values())
 _PAUSED = ("worker", "worker-2", "bridge_jobs", "bridge_jobs-2", "relay_events", "relay_events-2", "watch_runtimes")

@@ -99,7 +99,7 @@ def test_each_check_has_a_name_of_its_own() -> None:
         (other("state_root", free=GIB // 2), "free space", "warning", "Make room"),
         (replace(WELL, workers=[]), "workers", "failed", "celery -A rtmanager worker"),
         (replace(WELL, workers=None), "workers", "warning", "RTMANAGER_CELERY_BROKER_URL"),
-        (replace(WELL, vitals={"canary": "never: no message"}), "beat and worker", "failed", "Start a worker"),
+        (replace(WELL, vitals={"canary": "never: no message"}), "clock and worker", "failed", "Start a worker"),
         (replace(WELL, vitals={"relay": "not for 90 s: …"}), "leader of relay", "failed", "relay_events"),
         (replace(WELL, vitals={"bridge": "starting"}), "leader of bridge", "warning", "in a minute"),
         (replace(WELL, vitals={"outbox": "unknown: PostgreSQL does not answer"}), "outbox", "warning", "that server"),

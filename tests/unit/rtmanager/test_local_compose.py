@@ -9,7 +9,7 @@ from django.core.management import get_commands
 from rtmanager.config import PREFIX, Config
 
 CLONE = Path(__file__).resolve().parents[3]
-SERVICE = ("web", "bridge", "relay", "watcher", "worker", "beat")
+SERVICE = ("web", "bridge", "relay", "watcher", "worker", "clock")
 SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
 
 
@@ -38,7 +38,7 @@ def test_nothing_is_killed_while_it_ends_in_time(services: dict[str, Any]) -> No
 
 
 def test_the_commands_exist(services: dict[str, Any]) -> None:
-    managed = [services[name]["command"] for name in ("bridge", "relay", "watcher")]
+    managed = [services[name]["command"] for name in ("bridge", "relay", "watcher", "clock")]
 
     assert {command[2] for command in managed} <= set(get_commands())
 

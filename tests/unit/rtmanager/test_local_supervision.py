@@ -40,14 +40,14 @@ def test_the_service_stops_before_the_servers(place: Place) -> None:
     found = parsed(place, DATABASE, *service_programs(Config()))
 
     assert int(found["group:servers"]["priority"]) < int(found["group:service"]["priority"])
-    assert found["group:service"]["programs"] == "web,bridge_jobs,relay_events,watch_runtimes,worker,beat"
+    assert found["group:service"]["programs"] == "web,worker,run_loops"
 
 
 def test_every_process_of_the_service_has_longer_than_its_shutdown_time_out(place: Place) -> None:
     config = Config()
     found = parsed(place, *service_programs(config))
 
-    waits = [int(found[f"program:{name}"]["stopwaitsecs"]) for name in ("web", "bridge_jobs", "worker", "beat")]
+    waits = [int(found[f"program:{name}"]["stopwaitsecs"]) for name in ("web", "worker", "run_loops")]
 
     assert min(waits) > config.shutdown_timeout.total_seconds()
 
@@ -55,8 +55,17 @@ def test_every_process_of_the_service_has_longer_than_its_shutdown_time_out(plac
 def test_several_processes_of_a_kind_have_names_of_their_own(place: Place) -> None:
     found = parsed(place, *service_programs(Config(), copies={"worker": 2}))
 
-    assert found["group:service"]["programs"] == "web,bridge_jobs,relay_events,watch_runtimes,worker,worker-2,beat"
+    assert found["group:service"]["programs"] == "web,worker,worker-2,run_loops"
     assert "worker2@" in found["program:worker-2"]["command"]
+
+
+def test_a_big_installation_runs_each_loop_in_a_process_of_its_own(place: Place) -> None:
+    found = parsed(place, *service_programs(Config(), split=True, copies={"bridge_jobs": 2}))
+
+    assert found["group:service"]["programs"] == (
+        "web,worker,bridge_jobs,bridge_jobs-2,relay_events,watch_runtimes,keep_time"
+    )
+    assert found["program:keep_time"]["command"].endswith("manage.py keep_time")
 
 
 def test_what_servers_stand_on_starts_first_and_stops_last(place: Place) -> None:
