@@ -73,7 +73,15 @@ class JobBridge:
         if self._must_reload:
             self._reload()
         read = self._streams.read_new(count=_BATCH, block_ms=0 if len(self._buffer) else _BLOCK_MS)
-        self._take_over(self._buffer.ready(read, count=_BATCH))
+        ready = self._buffer.ready(read, count=_BATCH)
+        # A leader before us may have been waiting for entries when it lost its leadership. One that came then went to it,
+        # after we had asked for everything pending; it cannot record it, and nobody would ask again.
+        found = self._streams.unacknowledged()
+        is_behind = found.ours > len(self._buffer)
+        # Of other consumers, who may be at work on theirs, what has lain for a while is taken over by a reload.
+        self._must_reload = is_behind or found.of_others > 0
+        if not is_behind:
+            self._take_over(ready)
         return 0.0
 
     def reset(self) -> None:
@@ -88,7 +96,10 @@ class JobBridge:
         """Begin from what Redis says: whatever was delivered but not acknowledged comes again."""
         self._streams.ensure_group()
         self._buffer = MergeBuffer(self._streams.names)
-        self._buffer.add(self._streams.pending())
+        pending = self._streams.pending()
+        # What its producer has deleted is not counted as pending by every server, so it is done with first.
+        self._take_over([entry for entry in pending if entry.fields is None])
+        self._buffer.add(entry for entry in pending if entry.fields is not None)
         self._must_reload = False
 
     def _take_over(self, entries: Sequence[StreamEntry]) -> None:

@@ -62,6 +62,14 @@ class StreamServer:
     streams_without_group: Sequence[str] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unacknowledged:
+    """How many entries are delivered but not acknowledged: to our consumer, whichever process read them, and to others."""
+
+    ours: int
+    of_others: int
+
+
 class JobStreams(Protocol):
     """The job streams, read as one consumer of one group. Every call may raise StreamsUnavailableError."""
 
@@ -82,6 +90,9 @@ class JobStreams(Protocol):
         """Up to ``count`` new entries *of each stream*, in one atomic look; waits up to ``block_ms`` for
         the first one (0: does not wait). They stay pending until acknowledged.
         """
+
+    def unacknowledged(self) -> Unacknowledged:
+        """How many entries of all streams wait to be acknowledged; changes nothing."""
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """Take entries off the pending list. Idempotent."""

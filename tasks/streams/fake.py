@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from operations.vitals import Backlog
-from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError, parse_entry_id
+from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError, Unacknowledged, parse_entry_id
 
 
 class FakeStreamServer:
@@ -96,6 +96,11 @@ class FakeJobStreams:
             self.server.delivered[name] = entry.entry_id
             self.server.pending[name][entry.entry_id] = None
         return fresh
+
+    def unacknowledged(self) -> Unacknowledged:
+        """See JobStreams. Everybody here is one consumer."""
+        with self.server.call():
+            return Unacknowledged(sum(len(self.server.pending[name]) for name in self.names), 0)
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """See JobStreams."""

@@ -19,6 +19,7 @@ from tasks.streams.base import (
     StreamRefusedError,
     StreamServer,
     StreamsUnavailableError,
+    Unacknowledged,
     parse_entry_id,
 )
 
@@ -174,6 +175,18 @@ class RedisJobStreams:
         return self._client.xreadgroup(
             GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None
         )
+
+    def unacknowledged(self) -> Unacknowledged:
+        """See JobStreams."""
+        with _unavailable(f"counting pending jobs of {' and '.join(self.names)}"):
+            pipeline = self._client.pipeline(transaction=False)
+            for name in self.names:
+                pipeline.xpending(name, GROUP)
+            summaries = pipeline.execute()
+        ours = sum(
+            one["pending"] for summary in summaries for one in summary["consumers"] if _text(one["name"]) == CONSUMER
+        )
+        return Unacknowledged(ours, sum(summary["pending"] for summary in summaries) - ours)
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """See JobStreams."""

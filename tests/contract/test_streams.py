@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from tasks.streams.base import EventStreams, JobStreams, Publication, StreamEntry, StreamsUnavailableError
+from tasks.streams.base import (
+    EventStreams,
+    JobStreams,
+    Publication,
+    StreamEntry,
+    StreamsUnavailableError,
+    Unacknowledged,
+)
 from tasks.streams.fake import FakeEventStreams, FakeJobStreams, FakeStreamServer
 from tasks.streams.redis import CONSUMER, GROUP, RedisEventStreams, RedisJobStreams
 from tests.servers.waiting import wait_for
@@ -290,6 +297,21 @@ def test_a_second_process_inherits_what_the_first_left(site: Site) -> None:
     assert second.pending() == left
     second.acknowledge(left)
     assert first.pending() == []
+
+
+def test_what_is_unacknowledged_is_counted_whoever_read_it(site: Site) -> None:
+    first, second = ready(site.jobs()), ready(site.jobs())
+    site.produce(START, game_id="a")
+    site.produce(STOP, game_id="a")
+    site.produce(STOP, game_id="b")
+    before = second.unacknowledged()
+
+    read = first.read_new(count=10, block_ms=0)
+    site.produce(START, game_id="not delivered")
+    first.acknowledge(read[:1])
+
+    assert before == Unacknowledged(ours=0, of_others=0)
+    assert second.unacknowledged() == Unacknowledged(ours=2, of_others=0)
 
 
 def test_acknowledging_twice_or_nothing_or_the_unknown_is_harmless(site: Site) -> None:
@@ -590,6 +612,7 @@ def test_what_a_consumer_that_is_not_gone_yet_holds_is_left_to_it(real_site: Red
     read_as_somebody_else(real_site)
 
     assert jobs.pending() == []
+    assert jobs.unacknowledged() == Unacknowledged(ours=0, of_others=1)
 
 
 def test_entries_of_a_gone_consumer_that_were_trimmed_away_come_as_tombstones(real_site: RedisSite) -> None:

@@ -93,6 +93,34 @@ def test_a_crash_before_the_acknowledgement_neither_loses_nor_doubles() -> None:
     assert not any(server.pending.values())
 
 
+def test_what_a_former_leader_still_reads_is_taken_over_before_anything_newer() -> None:
+    server = FakeStreamServer()
+    former, leader = FakeJobStreams(server, names=[START, STOP]), bridge(server)
+    leader.step()
+    add_start(server)
+    assert len(former.read_new(count=10, block_ms=0)) == 1
+    add_stop(server)
+
+    for _ in range(3):
+        leader.step()
+
+    assert kinds() == [("g1", "start"), ("g1", "stop")]
+    assert not any(server.pending.values())
+
+
+def test_what_a_former_leader_still_reads_is_taken_over_also_when_nothing_else_comes() -> None:
+    server = FakeStreamServer()
+    former, leader = FakeJobStreams(server, names=[START, STOP]), bridge(server)
+    leader.step()
+    add_start(server)
+    former.read_new(count=10, block_ms=0)
+
+    for _ in range(3):
+        leader.step()
+
+    assert kinds() == [("g1", "start")]
+
+
 def test_nothing_is_acknowledged_before_it_is_on_record() -> None:
     on_record: list[int] = []
 
