@@ -64,7 +64,7 @@ class StreamServer:
 
 @dataclass(frozen=True, slots=True)
 class Unacknowledged:
-    """How many entries are delivered but not acknowledged: to our consumer, whichever process read them, and to others."""
+    """How many entries were delivered and not acknowledged: to our consumer, by whichever process, and to others."""
 
     ours: int
     of_others: int

@@ -22,7 +22,7 @@ ADAPTERS: Mapping[str, tuple[str, ...]] = {
     "drf_spectacular": ("*/api/*", "rtmanager/urls.py"),
     "prometheus_client": ("rtmanager/api/metrics.py", "rtmanager/api/counters.py", "rtmanager/api/requests.py"),
     "opentelemetry": ("tasks/traces.py",),
-    "psycopg2": ("rtmanager/databases.py",),
+    "psycopg2": ("rtmanager/databases.py", "rtmanager/postgresql/base.py"),
     "sqlalchemy": (),
     "click": ("rtmanager/cli/*",),
     "httpx": ("rtmanager/cli/api.py",),
