@@ -32,6 +32,8 @@ _CLOCKS_DIFFER_MS = 5 * 60 * 1000
 _NUMBER = re.compile(r"[0-9]{1,18}")
 # The same drift is asked about once in this time: a repair that failed is tried again, one under way is not doubled.
 _ASK_AGAIN_SECONDS = 60
+# Beyond that, one list of all containers costs the engine less.
+_ASKED_ONE_BY_ONE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +146,7 @@ def survey(game_ids: Collection[str] | None = None) -> tuple[list[Finding], set[
     Raises ContainersUnavailableError when Docker cannot be asked.
     """
     before = _records(game_ids)
-    containers = [
-        one
-        for one in connect().list_owned(settings.RTMANAGER.stack)
-        if game_ids is None or one.game_id in game_ids
-    ]  # fmt: skip
+    containers = _containers(game_ids)
     busy = _busy_games(game_ids)
     after = _records(game_ids)
     changed = {game_id for game_id in before.keys() | after.keys() if before.get(game_id) != after.get(game_id)}
@@ -160,7 +158,12 @@ def reconcile_games(game_ids: Collection[str] | None) -> set[str]:
     """Look at these games, at all when None, and ask for their repairs; returns those that were busy and must be
     looked at again. Raises ContainersUnavailableError when Docker cannot be asked.
     """
-    findings, busy = survey(None if game_ids is None else set(game_ids))
+    # What its own start or stop does to a container is told here as well; nothing is looked at before that has ended.
+    waiting = set() if game_ids is None else _busy_games(game_ids)
+    if game_ids and waiting.issuperset(game_ids):
+        return waiting
+    findings, busy = survey(None if game_ids is None else set(game_ids) - waiting)
+    busy |= waiting
     unheard = {one.game_id for one in findings if not _ask_for(one)}
     if game_ids is None:
         pulses.beat(PulseName.RELIST, findings=len(findings))
@@ -214,6 +217,13 @@ def _fields(finding: Finding) -> dict[str, object]:
         "container_id": finding.container_id,
         "reason": finding.reason,
     }
+
+
+def _containers(game_ids: Collection[str] | None) -> list[Container]:
+    stack = settings.RTMANAGER.stack
+    if game_ids is not None and len(game_ids) <= _ASKED_ONE_BY_ONE:
+        return [one for game_id in game_ids for one in connect().list_owned(stack, game_id=game_id)]
+    return [one for one in connect().list_owned(stack) if game_ids is None or one.game_id in game_ids]
 
 
 def _records(game_ids: Collection[str] | None) -> dict[str, Recorded]:

@@ -5,8 +5,9 @@ from functools import cached_property
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging
+from celery.signals import celeryd_init, setup_logging, task_prerun
 from django.conf import settings
+from django.db import close_old_connections
 
 from rtmanager.logs import write_line
 
@@ -45,6 +46,12 @@ def keep_our_logging(**_details: object) -> None:
 def keep_results(conf: Any, **_details: object) -> None:
     """Only a worker has results to keep. Others would load SQLAlchemy for it with the first message they send."""
     conf.result_backend = settings.RTM_RESULT_BACKEND
+
+
+@task_prerun.connect
+def look_after_connections(**_details: object) -> None:
+    """As Django does at each request: a connection that is old or was hung up on is made anew, the others are kept."""
+    close_old_connections()
 
 
 @celeryd_init.connect

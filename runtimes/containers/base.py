@@ -196,9 +196,9 @@ class Containers(Protocol):
     def find_all(self, container_ids: Sequence[str]) -> list[Container]:
         """Those of these containers, by full id, that the engine has. One call; filled in as by ``list_owned``."""
 
-    def list_owned(self, stack: str) -> list[Container]:
-        """All containers, dead or alive, with our owner label and this stack. One call, no inspects:
-        ``exit_code``, ``oom_killed``, ``restart_count`` and the times are not filled in.
+    def list_owned(self, stack: str, *, game_id: str = "") -> list[Container]:
+        """All containers, dead or alive, with our owner label and this stack, or only those of one game. One call, no
+        inspects: ``exit_code``, ``oom_killed``, ``restart_count`` and the times are not filled in.
         """
 
     def details(self, container_id: str) -> ContainerDetails:

@@ -49,7 +49,7 @@ from runtimes.containers.payloads import (
 )
 from runtimes.containers.telemetry import ContainerStats, LogEndedError, LogLine, NotRunningError
 from runtimes.images import qualify_image_ref, split_image_ref
-from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER, ContainerSpec
+from runtimes.specs import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK, OWNER, ContainerSpec
 
 log = structlog.get_logger(__name__)
 
@@ -134,10 +134,13 @@ class DockerContainers:
         # The engine also takes the beginning of an id for the whole.
         return [one for one in listed if one.id in set(container_ids)]
 
-    def list_owned(self, stack: str) -> list[Container]:
-        """All containers, dead or alive, of this stack, by one call without inspections."""
+    def list_owned(self, stack: str, *, game_id: str = "") -> list[Container]:
+        """All containers, dead or alive, of this stack or of one game of it, by one call without inspections."""
+        filters = _owned(stack)
+        if game_id:
+            filters["label"].append(f"{LABEL_GAME_ID}={game_id}")
         with self._asking(f"list the containers of stack {stack}") as client:
-            return [container_from_list(raw) for raw in client.containers(all=True, filters=_owned(stack))]
+            return [container_from_list(raw) for raw in client.containers(all=True, filters=filters)]
 
     def details(self, container_id: str) -> ContainerDetails:
         """Everything about one container, by one call."""

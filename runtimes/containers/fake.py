@@ -67,10 +67,11 @@ class FakeContainers:
         with self.engine.call("find_all"):
             return [_as_listed(each) for each in self.engine.containers.values() if each.id in container_ids]
 
-    def list_owned(self, stack: str) -> list[Container]:
-        """All containers of this stack, with as little filled in as the real engine's list has."""
+    def list_owned(self, stack: str, *, game_id: str = "") -> list[Container]:
+        """All containers of this stack or one game, with as little filled in as the real engine's list has."""
         with self.engine.call("list_owned"):
-            return [_as_listed(each) for each in self.engine.containers.values() if each.is_owned_by(stack)]
+            owned = [_as_listed(each) for each in self.engine.containers.values() if each.is_owned_by(stack)]
+            return [each for each in owned if game_id in {"", each.game_id}]
 
     def details(self, container_id: str) -> ContainerDetails:
         """Everything about one container, in the shape of the real engine's answer."""

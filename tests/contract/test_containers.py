@@ -16,7 +16,7 @@ from runtimes.containers.base import (
     NameTakenError,
     NoSuchContainerError,
 )
-from runtimes.specs import LABEL_OWNER, LABEL_STACK
+from runtimes.specs import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK
 from tests.contract.labs import Lab
 from tests.servers.engine_images import LIMIT_LABELS
 
@@ -241,6 +241,21 @@ def test_the_list_holds_dead_and_alive_containers_of_this_stack_only(lab: Lab) -
     lab.containers.remove(foreign_id)
     states = {container.id: container.state for container in listed}
     assert states == {alive_id: ContainerState.RUNNING, dead_id: ContainerState.CREATED}
+
+
+def test_the_list_of_one_game_holds_its_containers_dead_and_alive(lab: Lab) -> None:
+    spec = lab.spec()
+    first_id = lab.containers.create(spec)
+    second_id = lab.containers.create(replace(spec, name=f"{spec.name}-x"))
+    lab.containers.start(second_id)
+    lab.containers.create(
+        replace(spec, name=f"{spec.name}-y", labels={**spec.labels, LABEL_GAME_ID: f"{lab.stack}-somebody-else"})
+    )
+
+    listed = lab.containers.list_owned(lab.stack, game_id=spec.labels[LABEL_GAME_ID])
+
+    assert {container.id for container in listed} == {first_id, second_id}
+    assert lab.containers.list_owned(lab.stack, game_id=f"{lab.stack}-nobody") == []
 
 
 def test_an_entry_of_the_list_knows_name_labels_and_image_but_no_times(lab: Lab) -> None:

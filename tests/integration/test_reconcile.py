@@ -241,8 +241,19 @@ class TestCaution:
         rig.engine.vanish(rig.start().container_id)
         rig.ask_stop()
 
+        looks = rig.engine.calls["list_owned"]
         assert reconciler.reconcile_games(["g1"]) == {"g1"}
         assert not Operation.objects.filter(op_source=OpSource.AUTO_RECONCILE).exists()
+        assert rig.engine.calls["list_owned"] == looks
+
+    def test_of_several_games_those_that_are_not_busy_are_looked_at(self, rig: Rig) -> None:
+        rig.engine.vanish(rig.start("g1").container_id)
+        rig.engine.vanish(rig.start("g2").container_id)
+        rig.ask_stop("g1")
+
+        assert reconciler.reconcile_games(["g1", "g2"]) == {"g1"}
+        asked = Operation.objects.filter(op_source=OpSource.AUTO_RECONCILE).values_list("game_id", flat=True)
+        assert list(asked) == ["g2"]
 
     def test_looking_twice_asks_once(self, rig: Rig) -> None:
         rig.engine.vanish(rig.start().container_id)

@@ -27,6 +27,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"WITH woken AS", "wake who awaits it"),
     (r'INSERT INTO "?operations_pulse', "note the pulse"),
     (r"LISTEN ", "listen"),
+    (r'SELECT 1 AS "a" FROM "operations_operation".*"state" = ', "look for the next"),
     (r"SELECT ", ""),
 )
 _COMPILED = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _NAMES)
