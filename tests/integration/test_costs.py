@@ -1,0 +1,389 @@
+"""What each job asks of Docker, PostgreSQL and Redis, to the last call: no clock, so no machine is too slow for it.
+
+A difference is no defect by itself, but somebody must have meant it; then it is written into the table here, and
+into docs/performance.md.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from types import MappingProxyType
+
+import pytest
+from celery import Celery
+from celery.app import app_or_default
+from django.conf import settings as configured
+from django.db import connection
+from django.test import Client
+from pytest_django import Settings
+from redis import Redis
+
+from operations import pulses, reconciler
+from operations.dispatch import CeleryHints
+from operations.replies import replies
+from operations.states import OpKind
+from rtmanager.config import Config
+from runtimes import tokens
+from runtimes.containers import connect
+from runtimes.models import ApiToken
+from tasks.bridge import JobBridge, Sweeper, job_parsers
+from tasks.leadership import Leadership
+from tasks.loops import Loop
+from tasks.relay import Relay, event_streams
+from tasks.streams.redis import RedisEventStreams, RedisJobStreams
+from tests.conftest import RtmSettings
+from tests.integration.cost_rigs import WORKER_IN_STAGE, Cost, Costs, Service, what_changed
+from tests.integration.rest_rigs import RUNTIMES, call, start
+from tests.servers.databases import RedisServer
+from tests.servers.playground import Playground
+
+# What begins and ends in the same way, whatever the job is.
+
+RECORD = (
+    # Inside the transaction of the bridge, or of the look whether the game is busy.
+    "SAVEPOINT",
+    "INSERT operation",
+    "SELECT operation",  # their ids
+    "RELEASE SAVEPOINT",
+    "COMMIT",
+    "SELECT operation",  # whose turn it is
+)
+READ = {"XREADGROUP": 1, "XPENDING": 2}
+ACCEPTED = Cost(sql=("SELECT 1", "BEGIN", *RECORD), redis={**READ, "XACK": 1})
+ASKED = (
+    "BEGIN",
+    "SELECT pg_advisory_xact_lock",
+    "SELECT operation",  # known by its key?
+    "SELECT operation",  # busy?
+    *RECORD,
+    "SELECT operation",  # finished, after the wake-up
+    "SELECT runtime",  # for the answer
+)
+CALLED = Cost(sql=("SELECT apitoken", *ASKED), redis={"PING": 1, "XREAD": 1})
+HINTED = Cost(redis={"LPUSH": 1})
+CLAIMED = ("UPDATE operation: claim", "SELECT runtime")
+REPLAYED = Cost(
+    docker=("GET /containers/json",),
+    sql=(
+        "SELECT operation",
+        "BEGIN",
+        "UPDATE operation: close replays",
+        "INSERT outboxevent",
+        "COMMIT",
+        "SELECT operation",  # is there more of it?
+        "UPDATE operation: pass on",
+    ),
+)
+ANNOUNCED = {"XADD": 1, "EXPIRE": 1}
+BOXED = ("SELECT blackbox", "SELECT healthsnapshot", "SELECT outboxevent", "BEGIN", "INSERT blackbox", "COMMIT")
+
+
+def published(events: int) -> Cost:
+    """By one transaction; the script of each event looks for its marker, adds it and leaves the marker."""
+    each = dict.fromkeys(("EVAL", "GET", "XADD", "SET"), events)
+    return Cost(sql=("SELECT outboxevent", "UPDATE outboxevent"), redis={"MULTI": 1, "EXEC": 1, **each})
+
+
+def closed(*writes: str) -> tuple[str, ...]:
+    """The one transaction of the end, and the look for the game's next job."""
+    return ("BEGIN", "UPDATE operation: close operation", *writes, "COMMIT", "UPDATE operation: claim next")
+
+
+STARTED = Cost(
+    # By name, so that to create is to look as well; then up for START_SETTLE, and still alive.
+    docker=(
+        "GET /images/{ref}/json",
+        "POST /containers/create",
+        "POST /containers/{id}/start",
+        "POST /containers/{id}/wait",
+        "GET /containers/{id}/json",
+    ),
+    sql=(
+        *CLAIMED,
+        "UPDATE operation: renew lease",  # for the start
+        *closed("INSERT runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
+    ),
+)
+STREAM_START = {"bridge": ACCEPTED, "hint": HINTED, "relay": published(2)}
+
+# Job → stage → what it asks for, exactly.
+TABLE: Costs = MappingProxyType(
+    {
+        "first start on a network": {**STREAM_START, "worker": Cost(docker=("GET /networks",)) + STARTED},
+        "start": {**STREAM_START, "worker": STARTED},
+        "start without settling": {**STREAM_START, "worker": Cost(STARTED.docker[:-2], STARTED.sql)},
+        "replayed start": {"bridge": ACCEPTED, "hint": HINTED, "worker": REPLAYED, "relay": published(1)},
+        # Once for all of them, but for the publication.
+        "50 replayed starts": {"bridge": ACCEPTED, "hint": HINTED, "worker": REPLAYED, "relay": published(50)},
+        "stop": {
+            "bridge": ACCEPTED,
+            "hint": HINTED,
+            "worker": Cost(
+                docker=("GET /containers/{id}/json", "POST /containers/{id}/stop"),
+                sql=(
+                    *CLAIMED,
+                    "UPDATE operation: renew lease",  # for the stop
+                    "SELECT clock_timestamp",
+                    *closed("UPDATE runtime", "INSERT outboxevent"),
+                ),
+            ),
+            "relay": published(1),
+        },
+        # Records alone tell that a game does not run.
+        "replayed stop": {"bridge": ACCEPTED, "hint": HINTED, "worker": Cost(sql=REPLAYED.sql), "relay": published(1)},
+        "start by REST": {
+            # A start is tried as a replay first.
+            "call": Cost(docker=("GET /containers/{id}/json",)) + CALLED,
+            "hint": HINTED,
+            "worker": STARTED + Cost(redis=ANNOUNCED),
+            "relay": published(1),
+        },
+        "restart by REST": {
+            "call": CALLED,
+            "hint": HINTED,
+            "worker": Cost(
+                docker=(
+                    # It disturbs a game, so everything is looked at before.
+                    "GET /networks",
+                    "GET /containers/{id}/json",
+                    "GET /images/{ref}/json",
+                    "POST /containers/{id}/stop",
+                    "DELETE /containers/{id}",
+                    "POST /containers/create",
+                    "POST /containers/{id}/start",
+                    "POST /containers/{id}/wait",
+                    "GET /containers/{id}/json",
+                ),
+                sql=(
+                    *CLAIMED,
+                    "UPDATE operation: renew lease",  # for the stop
+                    "SELECT healthsnapshot",  # was it well?
+                    *["UPDATE operation: renew lease"] * 3,  # for removal, creation and start
+                    *closed("UPDATE runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
+                ),
+                redis=ANNOUNCED,
+            ),
+            "relay": published(1),
+        },
+        "replayed start by REST": {
+            "call": Cost(docker=("GET /containers/{id}/json",), sql=("SELECT apitoken", "INSERT operation"))
+        },
+        "replayed stop by REST": {"call": Cost(sql=("SELECT apitoken", "INSERT operation"))},
+        "stop by REST": {
+            # As a start is.
+            "call": Cost(sql=("SELECT apitoken", "INSERT operation", *ASKED), redis=CALLED.redis),
+            "hint": HINTED,
+            "worker": Cost(
+                docker=("GET /containers/{id}/json", "POST /containers/{id}/stop"),
+                sql=(
+                    *CLAIMED,
+                    "UPDATE operation: renew lease",
+                    "SELECT clock_timestamp",
+                    *closed("UPDATE runtime"),
+                ),
+                redis=ANNOUNCED,
+            ),
+        },
+        "cleanup by REST": {
+            "call": CALLED,
+            "hint": HINTED,
+            "worker": Cost(
+                docker=(
+                    "GET /containers/{id}/json",
+                    # What the black box keeps.
+                    "GET /containers/{id}/json",
+                    "GET /containers/{id}/logs",
+                    "GET /images/{ref}/json",
+                    "DELETE /containers/{id}",
+                ),
+                sql=(
+                    *CLAIMED,
+                    *BOXED,
+                    "UPDATE operation: renew lease",  # for the removal
+                    "SELECT clock_timestamp",
+                    *closed("UPDATE runtime"),
+                ),
+                redis=ANNOUNCED,
+            ),
+        },
+        # What finds nothing to do.
+        "bridge": {"pass": Cost(sql=("SELECT 1",), redis=READ)},
+        "relay": {"pass": Cost(sql=("SELECT outboxevent",))},
+        "sweep": {"pass": Cost(sql=("SELECT 1", "UPDATE operation: sweep"))},
+        # Every five seconds; it proves that the leader's connection lives, as SELECT 1 does.
+        "bridge with its pulse": {"pass": Cost(sql=("INSERT pulse",), redis=READ)},
+        "relay with its pulse": {"pass": Cost(sql=("INSERT pulse", "SELECT outboxevent"))},
+        "sweep with its pulse": {"pass": Cost(sql=("INSERT pulse", "UPDATE operation: sweep"))},
+        # Records before and after the list, who is busy, and what made the containers: for any number of games.
+        "reconcile": {
+            "pass": Cost(
+                docker=("GET /containers/json",),
+                sql=("SELECT runtime", "SELECT operation", "SELECT runtime", "SELECT operation", "INSERT pulse"),
+            )
+        },
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _broker(settings: Settings, redis_url: str) -> Iterator[None]:
+    """Celery sends its messages to the Redis of the tests."""
+    del redis_url  # it is in the settings by now
+    settings.CELERY_BROKER_URL = configured.RTMANAGER.broker_url
+    before = app_or_default()
+    with Celery("costs") as app:
+        app.config_from_object("django.conf:settings", namespace="CELERY")
+        yield
+    before.set_current()
+
+
+@pytest.fixture
+def config(playground: Playground, docker_host: str, rtm_settings: RtmSettings, settings: Settings) -> Config:
+    """The settings as they are shipped, but for where things are."""
+    settings.RTM_HINTS = WORKER_IN_STAGE
+    return rtm_settings(
+        docker_host=docker_host,
+        stack=playground.stack,
+        docker_network=playground.network,
+        game_state_root=str(playground.state_root),
+        # The engines of the tests do not end by themselves.
+        container_stop_timeout_seconds=0,
+    )
+
+
+@pytest.fixture
+def service(
+    config: Config,
+    playground: Playground,
+    engine_image: str,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Service]:
+    """Every connection is made, the leaders lead; no pulse is due, and no game is there."""
+    monkeypatch.setattr(pulses, "_BEAT_EVERY_SECONDS", float("inf"))
+    with redis_server.client(0) as server, leading(playground.stack, server) as (bridge, relay):
+        connect().ping()
+        replies().ping()
+        CeleryHints().send([(0, OpKind.STOP)])
+        yield Service(
+            bridge=bridge,
+            relay=relay,
+            server=server,
+            playground=playground,
+            image_ref=engine_image,
+            patch=monkeypatch,
+            streams={OpKind.START: config.start_jobs_stream, OpKind.STOP: config.stop_jobs_stream},
+        )
+
+
+@contextmanager
+def leading(stack: str, server: Redis) -> Iterator[tuple[JobBridge, Relay]]:
+    """Bridge and relay after the passes that are unlike all others: they take the lead, and tell of it."""
+    parsers = job_parsers()
+    url = configured.RTMANAGER.streams_url
+    bridge = JobBridge(
+        RedisJobStreams(url, names=list(parsers)), parsers=parsers, leadership=Leadership(f"{stack}-bridge")
+    )
+    relay = Relay(RedisEventStreams(url), names=event_streams(), leadership=Leadership(f"{stack}-relay"))
+    try:
+        for _pass in range(2):
+            # No job, but something to do: a pass that finds nothing would wait for a second.
+            server.xadd(next(iter(parsers)), {"game_id": "no game"})
+            bridge.step()
+            relay.step()
+        yield bridge, relay
+    finally:
+        # With it ends what leaders let the server do to a connection that is silent.
+        connection.close()
+
+
+@pytest.fixture
+def bearer(service: Service) -> str:
+    """A token in use; that it is in use is noted once a minute."""
+    del service  # only for the order
+    issued = tokens.issue(ApiToken(name="costs", caller="admin", scopes="read operate", created_by="test"))
+    assert Client().get(RUNTIMES, headers={"Authorization": f"Bearer {issued.bearer}"}).status_code == 200
+    return f"Bearer {issued.bearer}"
+
+
+def of_table(costs: Costs) -> Costs:
+    """What the table says of these jobs."""
+    return {job: TABLE[job] for job in costs}
+
+
+def start_another(service: Service) -> tuple[str, dict[str, Cost]]:
+    """Start a game where a network was seen within the last ten seconds; returns it, and what that has cost."""
+    connect().network_exists(service.playground.network)
+    game_id = service.new_game()
+    return game_id, service.do(OpKind.START, game_id)
+
+
+def test_jobs_from_the_streams_cost_what_the_table_says(service: Service) -> None:
+    costs = {"first start on a network": service.do(OpKind.START, service.new_game())}
+
+    game_id, costs["start"] = start_another(service)
+    costs["replayed start"] = service.do(OpKind.START, game_id)
+    costs["50 replayed starts"] = service.do(OpKind.START, game_id, times=50)
+    costs["stop"] = service.do(OpKind.STOP, game_id)
+    costs["replayed stop"] = service.do(OpKind.STOP, game_id)
+
+    assert costs == of_table(costs), what_changed(costs, of_table(costs))
+
+
+def test_a_start_that_need_not_settle_is_not_waited_for(service: Service, rtm_settings: RtmSettings) -> None:
+    rtm_settings(start_settle=timedelta(0))
+    connect().ping()
+
+    _game_id, cost = start_another(service)
+
+    costs = {"start without settling": cost}
+    assert costs == of_table(costs), what_changed(costs, of_table(costs))
+
+
+def test_calls_cost_what_the_table_says(service: Service, client: Client, bearer: str) -> None:
+    connect().network_exists(service.playground.network)
+    game_id = service.new_game()
+    ask = partial(call, client, game_id=game_id, Authorization=bearer)
+    stop = partial(ask, "stop", body={"reason": "cancelled"})
+    go = partial(start, client, game_id, image_ref=service.image_ref, Authorization=bearer)
+    tidy = partial(client.delete, f"{RUNTIMES}/{game_id}/container", headers={"Authorization": bearer})
+
+    costs = {
+        "start by REST": service.serve(go),
+        "replayed start by REST": service.serve(go),
+        "restart by REST": service.serve(partial(ask, "restart")),
+        "stop by REST": service.serve(stop),
+        "replayed stop by REST": service.serve(stop),
+        "cleanup by REST": service.serve(tidy),
+    }
+
+    assert costs == of_table(costs), what_changed(costs, of_table(costs))
+
+
+def test_passes_that_find_nothing_cost_next_to_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulses, "_BEAT_EVERY_SECONDS", 0.0)
+    stack = service.playground.stack
+    with leading(f"{stack}-idle", service.server) as (bridge, relay):
+        sweeper = Sweeper(leadership=Leadership(f"{stack}-sweeper"))
+        sweeper.step()
+        loops: dict[str, Loop] = {"bridge": bridge, "relay": relay, "sweep": sweeper}
+        costs = {f"{name} with its pulse": service.measure(loop.step) for name, loop in loops.items()}
+        monkeypatch.setattr(pulses, "_BEAT_EVERY_SECONDS", float("inf"))
+        for loop in loops.values():
+            loop.step()
+        costs |= {name: service.measure(loop.step) for name, loop in loops.items()}
+
+    assert costs == of_table(costs), what_changed(costs, of_table(costs))
+
+
+def test_a_reconcile_without_drift_costs_the_same_for_any_number_of_games(service: Service) -> None:
+    service.running_game()
+    one = service.measure(reconciler.reconcile_all)
+    for _game in range(2):
+        service.running_game()
+
+    three = service.measure(reconciler.reconcile_all)
+
+    for costs in ({"reconcile": one}, {"reconcile": three}):
+        assert costs == of_table(costs), what_changed(costs, of_table(costs))
