@@ -76,7 +76,7 @@ def stop(attempt: Attempt) -> Result:
         return _gone(record, health=(_disappeared(attempt, record),))
     return Result(
         status=RuntimeStatus.STOPPED,
-        changes={"stopped_at": database_now(), "current_container_id": seen.id},
+        changes={"stopped_at": attempt.claim.now(), "current_container_id": seen.id},
         container_id=seen.id,
         image_ref=record.current_image_ref or "",
         health=earlier,

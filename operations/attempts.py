@@ -95,15 +95,16 @@ class Attempt:
             yield
 
     @contextmanager
-    def creation(self) -> Iterator[None]:
-        """The step that makes a container. As the first change under a young claim it needs no look at the lease,
-        which could only say what the claim has said just now; what two would make at once, the name keeps apart.
+    def birth(self, name: str) -> Iterator[None]:
+        """A step that makes a container, or starts the one this attempt has made. Under a young claim it needs no look
+        at the lease, which could only say what the claim has said just now. What two would make at once, the name
+        keeps apart; and whoever takes the operation over makes anew what was made and not seen started.
         """
-        if self.has_mutated or not self.claim.is_young:
-            with self.mutation("create"):
+        if not self.claim.is_young:
+            with self.mutation(name):
                 yield
             return
-        with self.timeline.step("create"):
+        with self.timeline.step(name):
             self.has_mutated = True
             yield
 

@@ -47,7 +47,8 @@ def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
     for request in requests:
         check(request)
     keys = [request.job_key for request in requests]
-    with transaction.atomic():
+    # Where there is a transaction already, it fails as a whole or not at all.
+    with transaction.atomic(savepoint=False):
         Operation.objects.bulk_create([_row(request) for request in requests], ignore_conflicts=True)
         recorded = list(Operation.objects.filter(job_key__in=keys).order_by("id"))
         waiting = [row.pk for row in recorded if row.is_open]

@@ -188,7 +188,7 @@ class Sweeper:
 
     def step(self) -> float:
         """See Loop."""
-        if self._leadership.hold():
+        if self._leadership.hold(asks_next=True):
             found = sweep(patience_seconds=_HINT_PATIENCE_SECONDS)
             if found:
                 log.info("operations_hinted_again", operations=len(found))

@@ -63,7 +63,7 @@ class Clock:
 
     def step(self) -> float:
         """See Loop. Raises ServiceUnavailableError when the broker does not take a message."""
-        if not self._leadership.hold():
+        if not self._leadership.hold(asks_next=True):
             self._done.clear()
             return _LONGEST_PAUSE_SECONDS
         # By the clock of the database, so that ticks are the same whoever leads.

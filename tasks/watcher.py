@@ -27,6 +27,8 @@ _OVERLAP_NS = 5 * 10**9
 _LONGEST_SILENCE_SECONDS = 60.0
 # The death of a container follows the killing of its main process within milliseconds.
 _OOM_SETTLE_SECONDS = 1.0
+# Nearly always it is our own start, which is not over yet: looking at it now would only slow it down.
+_START_SETTLE_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 2.0
 # Then the periodic reconcile takes over.
@@ -83,6 +85,11 @@ class Retries:
             retry.due, retry.pause = now + retry.pause, min(retry.pause * 2, _LONGEST_RETRY_SECONDS)
             if now >= retry.give_up:
                 del self._retries[game_id]
+
+    def put_off(self, game_ids: Iterable[str], *, due: float, now: float) -> None:
+        """Look at these games at that time, whether they are busy now or not."""
+        for game_id in game_ids:
+            self._retries[game_id] = _Retry(due, _FIRST_RETRY_SECONDS, now + _GIVE_UP_AFTER_SECONDS)
 
     def begin_anew(self, game_ids: Iterable[str]) -> None:
         """Something new has happened to these games: what was known of their being busy no longer counts."""
@@ -157,12 +164,16 @@ class Watcher:
         self._pulse.beat()
         fresh = [event for event in self._cursor.fresh(events) if is_game_id(event.game_id)]
         self._set_starving_aside(fresh)
-        game_ids = {event.game_id for event in fresh if event.action != EventAction.OOM}
-        if game_ids:
-            log.info("container_events_heard", events=len(fresh), games=len(game_ids))
-            self._retries.begin_anew(game_ids)
+        started = {event.game_id for event in fresh if event.action == EventAction.START}
+        ended = {event.game_id for event in fresh if event.action in {EventAction.DIE, EventAction.DESTROY}}
+        if started or ended:
+            log.info("container_events_heard", events=len(fresh), games=len(started | ended))
+        now = time.monotonic()
+        self._retries.put_off(started - ended, due=now + _START_SETTLE_SECONDS, now=now)
+        if ended:
+            self._retries.begin_anew(ended)
             _let_settle(fresh)
-            self._ask_about(game_ids)
+            self._ask_about(ended)
 
     def _patience(self) -> float:
         now = time.monotonic()

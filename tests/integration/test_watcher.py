@@ -108,9 +108,11 @@ def test_a_stopped_game_started_by_hand_runs_again_on_record(rig: Rig, watch: Wa
     watch.step()
     rig.engine.start(rig.engine.containers[container_id])
 
-    watch.step()
+    def is_adopted() -> bool:
+        watch.step()
+        return status() == "running"
 
-    assert status() == "running"
+    wait_for(is_adopted, what="the adoption")
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart", "patch", "cleanup"])
