@@ -1,5 +1,6 @@
 """The one door: whatever asks for a deed - stream, REST, admin, reconciler - is recorded here, once, and hinted."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,7 +8,6 @@ from typing import Any
 
 import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
-from django.db.models.functions import Now
 
 from operations import claims
 from operations.dispatch import hints
@@ -20,6 +20,23 @@ log = structlog.get_logger(__name__)
 
 # Namespace of the advisory locks that make "is the game busy?" and the insert one step.
 _BUSY_CHECK_LOCKS = 0x52544D
+
+# One statement, so that a batch of jobs is one trip to the server. Ids are drawn in the order of the requests. The
+# hint follows the commit at once, or when it is its turn, and is noted here; the sweep takes over when it gets lost.
+_INSERT = """
+    INSERT INTO operations_operation (
+           game_id, op_kind, op_source, source_ref, job_key, arguments, image_ref, requested_at, hinted_at,
+           state, error_code, error_message, container_id, engine_endpoint, steps, attempt, deferrals,
+           awaits_image, claimed_by)
+    SELECT game_id, op_kind, op_source, source_ref, job_key, arguments, image_ref, requested_at, now(),
+           'accepted', '', '', '', '', '[]', 0, 0, '', ''
+      FROM jsonb_to_recordset(%s) AS asked (
+           place integer, game_id text, op_kind text, op_source text, source_ref text, job_key text,
+           arguments jsonb, image_ref text, requested_at timestamptz)
+     ORDER BY place
+        ON CONFLICT (job_key) DO NOTHING
+ RETURNING *
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +63,14 @@ def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
     """
     for request in requests:
         check(request)
-    keys = [request.job_key for request in requests]
-    # Where there is a transaction already, it fails as a whole or not at all.
-    with transaction.atomic(savepoint=False):
-        Operation.objects.bulk_create([_row(request) for request in requests], ignore_conflicts=True)
+    rows = json.dumps([_row(request, place=place) for place, request in enumerate(requests)])
+    recorded = sorted(Operation.objects.raw(_INSERT, [rows]), key=lambda one: one.pk)
+    keys = {request.job_key for request in requests}
+    if len(recorded) < len(keys):
         recorded = list(Operation.objects.filter(job_key__in=keys).order_by("id"))
-        waiting = [row.pk for row in recorded if row.is_open]
-        if waiting:
-            transaction.on_commit(lambda: _hint(waiting))
+    waiting = [row.pk for row in recorded if row.is_open]
+    if waiting:
+        transaction.on_commit(lambda: _hint(waiting))
     return recorded
 
 
@@ -103,19 +120,18 @@ def _is_storable(text: str) -> bool:
     return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _row(request: OperationRequest) -> Operation:
-    return Operation(
-        game_id=request.game_id,
-        op_kind=request.op_kind,
-        op_source=request.op_source,
-        source_ref=request.source_ref,
-        job_key=request.job_key,
-        arguments=dict(request.arguments),
-        image_ref=request.arguments.get("image_ref", ""),
-        requested_at=request.requested_at,
-        # The hint follows the commit at once, or when it is its turn; the sweep takes over when it gets lost.
-        hinted_at=Now(),
-    )
+def _row(request: OperationRequest, *, place: int) -> Mapping[str, Any]:
+    return {
+        "place": place,
+        "game_id": request.game_id,
+        "op_kind": request.op_kind.value,
+        "op_source": request.op_source.value,
+        "source_ref": request.source_ref,
+        "job_key": request.job_key,
+        "arguments": dict(request.arguments),
+        "image_ref": request.arguments.get("image_ref", ""),
+        "requested_at": request.requested_at and request.requested_at.isoformat(),
+    }
 
 
 def _lock_busy_check(game_id: str) -> None:

@@ -130,6 +130,10 @@ class JobBridge:
         return good, bad
 
     def _record(self, good: Sequence[OperationRequest], bad: Sequence[BadEntry]) -> None:
+        if good and not bad:
+            accept(good)
+        if not bad:
+            return
         with transaction.atomic():
             if good:
                 accept(good)

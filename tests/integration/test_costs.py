@@ -40,23 +40,23 @@ from tests.servers.playground import Playground
 
 # What begins and ends in the same way, whatever the job is.
 
-RECORD = (
-    # Inside the transaction of the bridge, or of the look whether the game is busy.
-    "SAVEPOINT",
-    "INSERT operation",
-    "SELECT operation",  # their ids
-    "RELEASE SAVEPOINT",
-    "COMMIT",
-    "SELECT operation",  # whose turn it is
-)
 READ = {"XREADGROUP": 1, "XPENDING": 2}
-ACCEPTED = Cost(sql=("SELECT 1", "BEGIN", *RECORD), redis={**READ, "XACK": 1})
+ACCEPTED = Cost(
+    sql=(
+        "SELECT 1",
+        "INSERT operation",
+        "SELECT operation",  # whose turn it is
+    ),
+    redis={**READ, "XACK": 1},
+)
 ASKED = (
     "BEGIN",
     "SELECT pg_advisory_xact_lock",
     "SELECT operation",  # known by its key?
     "SELECT operation",  # busy?
-    *RECORD,
+    "INSERT operation",
+    "COMMIT",
+    "SELECT operation",  # whose turn it is
     "SELECT operation",  # finished, after the wake-up
     "SELECT runtime",  # for the answer
 )
@@ -87,7 +87,7 @@ def published(events: int) -> Cost:
 
 def closed(*writes: str) -> tuple[str, ...]:
     """The one transaction of the end, and the look for the game's next job."""
-    return ("BEGIN", "UPDATE operation: close operation", *writes, "COMMIT", "UPDATE operation: claim next")
+    return ("BEGIN", "UPDATE operation: close operation", *writes, "COMMIT", "SELECT operation")
 
 
 STARTED = Cost(
@@ -101,7 +101,6 @@ STARTED = Cost(
     ),
     sql=(
         *CLAIMED,
-        "UPDATE operation: renew lease",  # for the start
         *closed("INSERT runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
     ),
 )
@@ -124,7 +123,6 @@ TABLE: Costs = MappingProxyType(
                 sql=(
                     *CLAIMED,
                     "UPDATE operation: renew lease",  # for the stop
-                    "SELECT clock_timestamp",
                     *closed("UPDATE runtime", "INSERT outboxevent"),
                 ),
             ),
@@ -159,7 +157,7 @@ TABLE: Costs = MappingProxyType(
                     *CLAIMED,
                     "UPDATE operation: renew lease",  # for the stop
                     "SELECT healthsnapshot",  # was it well?
-                    *["UPDATE operation: renew lease"] * 3,  # for removal, creation and start
+                    "UPDATE operation: renew lease",  # for the removal
                     *closed("UPDATE runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
                 ),
                 redis=ANNOUNCED,
@@ -179,7 +177,6 @@ TABLE: Costs = MappingProxyType(
                 sql=(
                     *CLAIMED,
                     "UPDATE operation: renew lease",
-                    "SELECT clock_timestamp",
                     *closed("UPDATE runtime"),
                 ),
                 redis=ANNOUNCED,
@@ -201,7 +198,7 @@ TABLE: Costs = MappingProxyType(
                     *CLAIMED,
                     *BOXED,
                     "UPDATE operation: renew lease",  # for the removal
-                    "SELECT clock_timestamp",
+                    "SELECT clock_timestamp",  # when it was gone
                     *closed("UPDATE runtime"),
                 ),
                 redis=ANNOUNCED,
@@ -210,7 +207,7 @@ TABLE: Costs = MappingProxyType(
         # What finds nothing to do.
         "bridge": {"pass": Cost(sql=("SELECT 1",), redis=READ)},
         "relay": {"pass": Cost(sql=("SELECT outboxevent",))},
-        "sweep": {"pass": Cost(sql=("SELECT 1", "UPDATE operation: sweep"))},
+        "sweep": {"pass": Cost(sql=("UPDATE operation: sweep",))},
         # Every five seconds; it proves that the leader's connection lives, as SELECT 1 does.
         "bridge with its pulse": {"pass": Cost(sql=("INSERT pulse",), redis=READ)},
         "relay with its pulse": {"pass": Cost(sql=("INSERT pulse", "SELECT outboxevent"))},
