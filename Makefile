@@ -38,6 +38,7 @@ grid: venv ## Break every operation at every step, and write docs/reliability.md
 
 bench: venv ## Measure side by side with what else there is, write docs/performance.md anew (ONLY="starts workers")
 	@$(PYTHON) rtmanager/local/venv.py bench
+	@$(PYTHON) rtmanager/local/venv.py service
 	@.run/bench/venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
 
 twelve: venv ## Break twelve games in twelve ways, and write docs/twelve.md anew

@@ -26,8 +26,9 @@ from rtmanager.local.shapes import Shape
 from rtmanager.local.stack import Stack, running
 
 IMAGE = SAMPLE_TAGS[0]
-# The service runs in the project's own environment: what the rivals need must not change what is measured.
-PYTHON = str(CLONE / ".venv" / "bin" / "python")
+# The service runs in an environment as an installation has it: neither what the rivals need nor what development needs
+# may change what is measured.
+PYTHON = str(CLONE / ".run" / "bench" / "service" / "bin" / "python")
 # As an installation has it, but for the look at a new container, which would hide all else: it has a row of its own.
 _SETTINGS: Mapping[str, str] = {"START_SETTLE": "0ms", "API_AUTH": "token", "LOG_LEVEL": "warning"}
 _ANSWER_SECONDS = 120.0

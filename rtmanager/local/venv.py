@@ -1,8 +1,8 @@
 """Make or refresh a virtual environment. Runs on a bare Python, before anything is installed.
 
-Usage: ``python3 rtmanager/local/venv.py`` for the project's own, with ``bench`` for the benchmark's, which stands on
-top of it. Idempotent; does nothing when the pinned requirements, the Python and the place of the clone are those of
-the last time.
+Usage: ``python3 rtmanager/local/venv.py`` for the project's own; with ``bench`` for the benchmark's, which stands on
+top of it; with ``service`` for what an installation has, nothing that only development needs. Idempotent; does nothing
+when the pinned requirements, the Python and the place of the clone are those of the last time.
 """
 
 import fcntl
@@ -27,11 +27,14 @@ DOT_EVERY_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Environment:
-    """One virtual environment; ``below`` is another whose packages it sees without having them."""
+    """One virtual environment; ``below`` is another whose packages it sees without having them. ``project``: of the
+    requirements only what this project asks for, and what that needs.
+    """
 
     home: Path
     requirements: Path
     below: "Environment | None" = None
+    project: Path | None = None
 
     @property
     def python(self) -> Path:
@@ -52,7 +55,17 @@ class Environment:
         """What it depends on: pinned requirements, interpreter, and path (scripts have it built in)."""
         parts = [self.requirements.read_text(), platform.python_version(), str(self.home)]
         parts += [self.below.fingerprint()] if self.below else []
+        parts += [self.project.read_text()] if self.project else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def wanted(self) -> list[str]:
+        """What pip is to install, in its words."""
+        if not self.project:
+            return ["-r", str(self.requirements)]
+        import tomllib  # noqa: PLC0415 - older Pythons lack it, and are to be told so in words
+
+        asked = tomllib.loads(self.project.read_text())["project"]["dependencies"]
+        return ["--constraint", str(self.requirements), *asked]
 
     def is_current(self) -> bool:
         """Whether the last complete set-up was of exactly this."""
@@ -61,6 +74,9 @@ class Environment:
 
 PROJECT = Environment(CLONE / ".venv", CLONE / "requirements.txt")
 BENCH = Environment(CLONE / ".run" / "bench" / "venv", CLONE / "bench" / "requirements.txt", below=PROJECT)
+SERVICE = Environment(
+    CLONE / ".run" / "bench" / "service", CLONE / "requirements.txt", project=CLONE / "pyproject.toml"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -69,7 +85,7 @@ def main() -> None:
         _give_up(
             f"Python 3.11 to 3.13 is needed, this is {platform.python_version()}; name one: make PYTHON=python3.11"
         )
-    environment = BENCH if sys.argv[1:] == ["bench"] else PROJECT
+    environment = {"bench": BENCH, "service": SERVICE}.get("".join(sys.argv[1:]), PROJECT)
     LOG.parent.mkdir(exist_ok=True)
     # Two makes started at once in one clone must not both write the environment.
     with (CLONE / ".run" / "venv.lock").open("w") as lock:
@@ -79,16 +95,13 @@ def main() -> None:
 
 
 def _make(environment: Environment) -> None:
-    lines = environment.requirements.read_text().splitlines()
-    count = sum(1 for line in lines if line and not line.startswith(("#", " ")))
     started = time.monotonic()
     environment.stamp.unlink(missing_ok=True)
     # One that fits is only added to: whatever runs in it now must not find it gone.
     if not _fits(environment):
         _create(environment)
-    _say(f"  virtual environment with {count} pinned packages ")
-    install = ["-m", "pip", "install", "--disable-pip-version-check", "-r", str(environment.requirements)]
-    _run([str(environment.python), *install])
+    _say(f"  virtual environment {environment.home.relative_to(CLONE)}, of pinned packages ")
+    _run([str(environment.python), "-m", "pip", "install", "--disable-pip-version-check", *environment.wanted()])
     environment.stamp.write_text(environment.fingerprint())
     _say(f" ok, {time.monotonic() - started:.1f} s\n")
 
