@@ -113,6 +113,7 @@ def test_a_stopped_game_started_by_hand_runs_again_on_record(rig: Rig, watch: Wa
         return status() == "running"
 
     wait_for(is_adopted, what="the adoption")
+    assert status() == "running"
 
 
 @pytest.mark.parametrize("verb", ["stop", "restart", "patch", "cleanup"])
