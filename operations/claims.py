@@ -51,7 +51,7 @@ _CLAIM = """
      WHERE {target}
        AND {is_due}
        AND ((state = 'running' AND lease_until < now()) OR ({is_its_turn}))
- RETURNING mine.*
+ RETURNING mine.*, EXISTS (SELECT 1 FROM runtimes_runtime WHERE game_id = mine.game_id) AS has_record
 """
 _BY_ID = "mine.id = %(operation_id)s"
 _NEXT_OF_GAME = """mine.id = (
@@ -109,11 +109,13 @@ class Ready:
 class Claim:
     """The right to work on one operation, until its lease ends or a higher fence is drawn.
 
-    ``claimed_at`` is this process's monotonic clock just before the claim was asked for.
+    ``claimed_at`` is this process's monotonic clock just before the claim was asked for. ``has_record``: whether there
+    was a record of the game; nobody but who holds the claim may make one.
     """
 
     operation: Operation
     claimed_at: float = field(default_factory=time.monotonic)
+    has_record: bool = True
 
     @property
     def operation_id(self) -> int:
@@ -166,7 +168,7 @@ def _claim(target: str, params: Mapping[str, Any], claimed_by: str) -> Claim | N
     except IntegrityError:
         # Two operations of one game were claimed at the same moment; the index let one of them through.
         return None
-    return Claim(claimed[0], began) if claimed else None
+    return Claim(claimed[0], began, has_record=vars(claimed[0])["has_record"]) if claimed else None
 
 
 def ready(operation_ids: Sequence[int]) -> list[Ready]:

@@ -10,6 +10,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from operations import claims
+from operations.claims import Ready
 from operations.dispatch import hints
 from operations.models import Operation
 from operations.states import OPEN_STATES, OpKind, OpSource
@@ -23,7 +24,8 @@ _BUSY_CHECK_LOCKS = 0x52544D
 
 # One statement, so that a batch of jobs is one trip to the server. Ids are drawn in the order of the requests. The
 # hint follows the commit at once, or when it is its turn, and is noted here; the sweep takes over when it gets lost.
-_INSERT = """
+_INSERT = f"""
+    WITH mine AS (
     INSERT INTO operations_operation (
            game_id, op_kind, op_source, source_ref, job_key, arguments, image_ref, requested_at, hinted_at,
            state, error_code, error_message, container_id, engine_endpoint, steps, attempt, deferrals,
@@ -35,8 +37,16 @@ _INSERT = """
            arguments jsonb, image_ref text, requested_at timestamptz)
      ORDER BY place
         ON CONFLICT (job_key) DO NOTHING
- RETURNING *
-"""
+ RETURNING *)
+    SELECT mine.*, coalesce({claims.LOOKS_DONE}, false) AS looks_done,
+           NOT EXISTS (
+               SELECT 1 FROM operations_operation AS open
+                WHERE open.game_id = mine.game_id AND open.state IN ('accepted', 'running'))
+           AND NOT EXISTS (
+               SELECT 1 FROM mine AS earlier WHERE earlier.game_id = mine.game_id AND earlier.id < mine.id) AS is_first
+      FROM mine LEFT JOIN runtimes_runtime AS runtime USING (game_id)
+     ORDER BY mine.id
+"""  # noqa: S608 - fragments of our own; every value is a parameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +74,13 @@ def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
     for request in requests:
         check(request)
     rows = json.dumps([_row(request, place=place) for place, request in enumerate(requests)])
-    recorded = sorted(Operation.objects.raw(_INSERT, [rows]), key=lambda one: one.pk)
+    new = list(Operation.objects.raw(_INSERT, [rows]))
     keys = {request.job_key for request in requests}
-    if len(recorded) < len(keys):
-        recorded = list(Operation.objects.filter(job_key__in=keys).order_by("id"))
-    waiting = [row.pk for row in recorded if row.is_open]
-    if waiting:
-        transaction.on_commit(lambda: _hint(waiting))
+    recorded = new if len(new) == len(keys) else list(Operation.objects.filter(job_key__in=keys).order_by("id"))
+    first = [_ready(one) for one in new if vars(one)["is_first"]]
+    waiting = sorted({one.pk for one in recorded if one.is_open} - {one.operation_id for one in first})
+    if first or waiting:
+        transaction.on_commit(lambda: _hint(first, waiting))
     return recorded
 
 
@@ -89,21 +99,27 @@ def accept_unless_busy(request: OperationRequest) -> Operation:
         return accept([request])[0]
 
 
-def _hint(operation_ids: Sequence[int]) -> None:
-    """Hint those of the operations that could be claimed now: one message for a game, however many jobs it sends.
+def _ready(inserted: Operation) -> Ready:
+    looks_done = vars(inserted)["looks_done"]
+    return Ready(inserted.pk, OpKind(inserted.op_kind), inserted.game_id, looks_done=looks_done)
+
+
+def _hint(first: Sequence[Ready], waiting: Sequence[int]) -> None:
+    """Hint what found nothing open in its game, and those of the others that could be claimed now: one message for a
+    game, however many jobs it sends.
 
     Nothing is left lying. This looks after our commit. What is not ready then stands behind an operation that
     waits, and was hinted itself, or runs; and whoever runs that one looks for the next after having committed its
     end (``runner.run``), which we have not seen yet, so that look sees our rows.
     """
     try:
-        heads = claims.ready(operation_ids)
+        heads = [*first, *(claims.ready(waiting) if waiting else ())]
         hints().send([(one.operation_id, one.op_kind) for one in heads if not one.looks_done])
         if done := [one.game_id for one in heads if one.looks_done]:
             hints().answer(done)
     except (DatabaseError, InterfaceError) as error:
         # They are on record; whoever asked for them must not hear that they are not. The sweep hints them.
-        log.warning("hint_not_sent", operation_ids=list(operation_ids), error=str(error).strip())
+        log.warning("hint_not_sent", operation_ids=list(waiting), error=str(error).strip())
 
 
 def check(request: OperationRequest) -> None:

@@ -170,7 +170,7 @@ def _not_stored(attempt: Attempt) -> RuntimeManagerError:
 
 
 def _recorded(claim: Claim) -> Runtime | None:
-    return Runtime.objects.filter(game_id=claim.operation.game_id).first()
+    return Runtime.objects.filter(game_id=claim.operation.game_id).first() if claim.has_record else None
 
 
 def _refuse_poison(attempt: Attempt) -> None:

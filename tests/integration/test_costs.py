@@ -44,8 +44,7 @@ READ = {"XREADGROUP": 1, "XPENDING": 2}
 ACCEPTED = Cost(
     sql=(
         "SELECT 1",
-        "INSERT operation",
-        "SELECT operation",  # whose turn it is
+        "INSERT operation",  # and whose turn it is
     ),
     redis={**READ, "XACK": 1},
 )
@@ -56,7 +55,6 @@ ASKED = (
     "SELECT operation",  # busy?
     "INSERT operation",
     "COMMIT",
-    "SELECT operation",  # whose turn it is
     "SELECT operation",  # finished, after the wake-up
     "SELECT runtime",  # for the answer
 )
@@ -100,7 +98,7 @@ STARTED = Cost(
         "GET /containers/{id}/json",
     ),
     sql=(
-        *CLAIMED,
+        "UPDATE operation: claim",  # which tells that there is no record to read
         *closed("INSERT runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
     ),
 )
@@ -114,7 +112,13 @@ TABLE: Costs = MappingProxyType(
         "start without settling": {**STREAM_START, "worker": Cost(STARTED.docker[:-2], STARTED.sql)},
         "replayed start": {"bridge": ACCEPTED, "hint": HINTED, "worker": REPLAYED, "relay": published(1)},
         # Once for all of them, but for the publication.
-        "50 replayed starts": {"bridge": ACCEPTED, "hint": HINTED, "worker": REPLAYED, "relay": published(50)},
+        "50 replayed starts": {
+            # Of those behind the first of their game it is asked after the commit whose turn it is.
+            "bridge": ACCEPTED + Cost(sql=("SELECT operation",)),
+            "hint": HINTED,
+            "worker": REPLAYED,
+            "relay": published(50),
+        },
         "stop": {
             "bridge": ACCEPTED,
             "hint": HINTED,

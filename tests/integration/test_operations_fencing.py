@@ -154,7 +154,10 @@ class LateAttempt(Attempt):
             yield
 
 
-def test_under_a_young_claim_only_what_is_not_kept_apart_by_its_name_looks_at_the_lease_again(rig: Rig) -> None:
+@pytest.mark.parametrize(("age_in_leases", "looked_at"), [(0.0, []), (0.5, ["create", "start"])])
+def test_only_under_a_young_claim_a_container_is_made_and_started_without_a_look_at_the_lease(
+    rig: Rig, age_in_leases: float, looked_at: list[str]
+) -> None:
     operation = rig.ask_start()
     looks: list[str] = []
 
@@ -167,7 +170,9 @@ def test_under_a_young_claim_only_what_is_not_kept_apart_by_its_name_looks_at_th
 
     claim = claims.claim(operation.pk, claimed_by="quick")
     assert claim is not None
+    age_seconds = age_in_leases * settings.RTMANAGER.game_lease_ttl_seconds
+    claim = replace(claim, claimed_at=claim.claimed_at - age_seconds)
 
     actions.start(Looking(claim, runtime=None, containers=FakeContainers(), policy=current_policy()))
 
-    assert looks == ["start"]
+    assert looks == looked_at
