@@ -39,6 +39,7 @@ def _arguments(kind: str, config: Config, *, number: int) -> tuple[str, ...]:
         "web": ("-m", "gunicorn", "-c", "python:rtmanager.gunicorn", "rtmanager.wsgi:application"),
         "worker": (
             "-m", "celery", "-A", "rtmanager", "worker", "-P", "threads", "-c", str(config.worker_concurrency),
-            "-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle", "-n", f"worker{number}@%h",
+            "-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle", "--without-heartbeat",
+            "-n", f"worker{number}@%h",
         ),
     }.get(kind, ("manage.py", kind))  # fmt: skip

@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "watcher": ("manage.py", "watch_runtimes"),
     "worker": (
         *("-m", "celery", "-A", "rtmanager", "worker", "-P", "threads", "-c", "4"),
-        *("-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle"),
+        *("-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle", "--without-heartbeat"),
     ),
     "clock": ("manage.py", "keep_time"),
     "loops": ("manage.py", "run_loops"),

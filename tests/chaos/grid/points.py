@@ -17,7 +17,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"WITH record AS", "answer call"),
     (r'(INSERT INTO|UPDATE) "runtimes_runtime"', "write record"),
     (r'INSERT INTO "runtimes_healthsnapshot"', "write health"),
-    (r'INSERT INTO "operations_outboxevent"', "queue messages"),
+    (r"INSERT INTO operations_outboxevent", "queue messages"),
     (r"UPDATE operations_outboxevent", "mark published"),
     (r'INSERT INTO "operations_deadletter"', "keep dead letter"),
     (r"SELECT pg_try_advisory_lock", "take leadership"),
