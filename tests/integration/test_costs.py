@@ -4,7 +4,8 @@ A difference is no defect by itself, but somebody must have meant it; then it is
 into docs/performance.md.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from operations.dispatch import CeleryHints
 from operations.replies import replies
 from operations.states import OpKind
 from rtmanager.config import Config
+from rtmanager.local.places import CLONE
 from runtimes import tokens
 from runtimes.containers import connect
 from runtimes.models import ApiToken
@@ -227,6 +229,10 @@ TABLE: Costs = MappingProxyType(
 )
 
 
+# The rows of the documentation's table: job, Docker, SQL, Redis.
+_ROW = re.compile(r"^\| ([^|]+) \| (\d+) \| (\d+) \| (\d+) \|", re.MULTILINE)
+
+
 @pytest.fixture(autouse=True)
 def _broker(settings: Settings, redis_url: str) -> Iterator[None]:
     """Celery sends its messages to the Redis of the tests."""
@@ -388,3 +394,15 @@ def test_a_reconcile_without_drift_costs_the_same_for_any_number_of_games(servic
 
     for costs in ({"reconcile": one}, {"reconcile": three}):
         assert costs == of_table(costs), what_changed(costs, of_table(costs))
+
+
+def test_the_documentation_says_the_same() -> None:
+    page = (CLONE / "docs" / "performance.md").read_text(encoding="utf-8")
+    documented = {row[0]: tuple(map(int, row[1:])) for row in _ROW.findall(page)}
+
+    assert documented == {job: _totals(stages.values()) for job, stages in TABLE.items() if "pass" not in stages}
+
+
+def _totals(costs: Iterable[Cost]) -> tuple[int, int, int]:
+    whole = sum(costs, start=Cost())
+    return len(whole.docker), len(whole.sql), sum(whole.redis.values())
