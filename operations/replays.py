@@ -93,7 +93,7 @@ _ANSWER_CALL = """
           FROM record
             ON CONFLICT (job_key) DO NOTHING
      RETURNING id)
-    SELECT record.*, done.id AS operation_id FROM record, done
+    SELECT done.id AS operation_id, record.* FROM record, done
 """
 _RUNS = "status = 'running' AND current_container_id = %(seen)s AND current_image_ref = %(image_ref)s"
 _RUNS_NOT = "status <> 'running'"
@@ -145,9 +145,14 @@ def answer_call(request: OperationRequest) -> Runtime | None:
     if seen is None:
         return None
     values = {**_row(request, steps=timeline.steps), "seen": seen}
-    records = list(Runtime.objects.raw(_ANSWER_CALL.format(is_done=_RUNS if is_start else _RUNS_NOT), values))
-    finishing.tell_observers([vars(one)["operation_id"] for one in records])
-    return records[0] if records else None
+    with connection.cursor() as cursor:
+        cursor.execute(_ANSWER_CALL.format(is_done=_RUNS if is_start else _RUNS_NOT), values)
+        row = cursor.fetchone()
+        names = [column.name for column in cursor.description]
+    if row is None:
+        return None
+    finishing.tell_observers([row[0]])
+    return Runtime.from_db(connection.alias, names[1:], row[1:])
 
 
 def in_front(waiting: Iterable[Waiting], *, alive: Collection[str] | None = None) -> list[Waiting]:

@@ -1,7 +1,6 @@
 """From an operation to the HTTP answer of the call that asked for it."""
 
 from http import HTTPStatus
-from typing import Any
 
 from django.urls import reverse
 from rest_framework.response import Response
@@ -11,7 +10,7 @@ from operations.idempotency import remember_record
 from operations.models import IdempotencyKey, Operation
 from operations.states import Outcome
 from runtimes.api.errors import error_response
-from runtimes.api.records import RuntimeRecordSerializer
+from runtimes.api.records import show
 from runtimes.api.views import find_runtime
 
 _RETRY_AFTER_SECONDS = 1
@@ -26,7 +25,7 @@ def answer(operation: Operation, *, key: IdempotencyKey | None = None) -> Respon
         return answer_accepted(operation)
     if operation.outcome == Outcome.FAILURE:
         return error_response(operation.error_code, operation.error_message)
-    record: dict[str, Any] = RuntimeRecordSerializer(find_runtime(operation.game_id)).data
+    record = show(find_runtime(operation.game_id))
     if key is not None:
         told = remember_record(key, record)
         # The database does not keep the order of keys.

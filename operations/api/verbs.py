@@ -31,7 +31,7 @@ from operations.states import OpKind, OpSource
 from runtimes.api.base import ContractView
 from runtimes.api.callers import Caller
 from runtimes.api.errors import DATABASE_AWAY
-from runtimes.api.records import RuntimeRecordSerializer
+from runtimes.api.records import show
 from runtimes.api.strict import StrictBody
 from runtimes.exceptions import ErrorCode, ServiceUnavailableError
 from runtimes.games import check_game_id
@@ -196,7 +196,7 @@ def _caller_of(request: Request) -> Caller:
 def _answer_replay(asked: OperationRequest) -> Response | None:
     """Where nothing is to be done, nobody has to be waited for: the answer to a replay, None for all else."""
     record = replays.answer_call(asked)
-    return Response(RuntimeRecordSerializer(record).data) if record else None
+    return Response(show(record)) if record else None
 
 
 def _wait_and_answer(operation: Operation, preferences: Preferences, *, key: IdempotencyKey | None = None) -> Response:

@@ -1,5 +1,6 @@
 """RuntimeRecord: what the API shows of a runtime, field for field the contract's."""
 
+from functools import cache
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
@@ -31,6 +32,18 @@ class RuntimeRecordSerializer(serializers.ModelSerializer[Runtime]):
         model = Runtime
         fields: ClassVar = list(EXAMPLE)
         read_only_fields: ClassVar = fields
+
+
+def show(runtime: Runtime) -> dict[str, Any]:
+    """The record as the API shows it."""
+    return _shared().to_representation(runtime)
+
+
+@cache
+def _shared() -> RuntimeRecordSerializer:
+    # Each new serializer finds out anew which fields the model has, which takes ten times as long as to use it. Of
+    # records that are given one by one it keeps nothing, so all threads may have the same.
+    return RuntimeRecordSerializer()
 
 
 @extend_schema_serializer(component_name="RuntimeList")

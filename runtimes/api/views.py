@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from runtimes.api.base import ContractView
 from runtimes.api.paging import answer_page, read_page
-from runtimes.api.records import RuntimeListSerializer, RuntimeRecordSerializer
+from runtimes.api.records import RuntimeListSerializer, RuntimeRecordSerializer, show
 from runtimes.api.schema import ALWAYS, GAME_ID, PAGE, errors
 from runtimes.exceptions import ErrorCode, InvalidRequestError, RuntimeNotFoundError
 from runtimes.games import check_game_id
@@ -56,7 +56,7 @@ class RuntimeView(ContractView):
     def get(self, _request: Request, game_id: str) -> Response:
         """The record of one game, whatever its status."""
         check_game_id(game_id)
-        return Response(RuntimeRecordSerializer(find_runtime(game_id)).data)
+        return Response(show(find_runtime(game_id)))
 
 
 def _with_status(status: str | None) -> QuerySet[Runtime]:

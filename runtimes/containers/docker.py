@@ -311,7 +311,7 @@ class DockerContainers:
             self._clients[self.call_seconds] = self._connected()
         if seconds not in self._clients:
             version = self._clients[self.call_seconds].api_version
-            self._clients[seconds] = BoundedClient(self._docker_host, version=version, timeout=seconds)  # type: ignore[arg-type]
+            self._clients[seconds] = BoundedClient(self._docker_host, version=version, timeout=seconds)
         self._clients[seconds].deadline = self._deadline
         return self._clients[seconds]
 
@@ -321,7 +321,7 @@ class DockerContainers:
             return client.api_version
 
     def _connected(self) -> BoundedClient:
-        client = BoundedClient(self._docker_host, version="auto", timeout=self.call_seconds)  # type: ignore[arg-type]
+        client = BoundedClient(self._docker_host, version="auto", timeout=self.call_seconds)
         if tuple(int(part) for part in client.api_version.split(".")) < MINIMUM_API:
             client.close()
             floor = ".".join(str(part) for part in MINIMUM_API)

@@ -32,6 +32,12 @@ class BoundedClient(docker.APIClient):
 
     deadline = math.inf
 
+    def __init__(self, docker_host: str, **options: Any) -> None:
+        super().__init__(docker_host, **options)
+        # No proxy and no file of passwords leads to a socket of this machine; looking for them takes longer than
+        # the engine does.
+        self.trust_env = not docker_host.startswith("unix://")
+
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """What every request goes through."""
         wanted = self.timeout if kwargs.get("timeout") is None else kwargs["timeout"]

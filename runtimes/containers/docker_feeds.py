@@ -35,7 +35,7 @@ class _Subscription(Generic[Item]):
     def __init__(self, docker_host: str, *, version: str, what: str, silence_seconds: float) -> None:
         self.what = what
         self._docker_host = docker_host
-        self._client = BoundedClient(docker_host, version=version, timeout=silence_seconds)  # type: ignore[arg-type]
+        self._client = BoundedClient(docker_host, version=version, timeout=silence_seconds)
         self._stream: Any = None
         self._is_closed = False
 
