@@ -48,8 +48,8 @@ def measure(grounds: Grounds) -> Figure:
         goals=(Goal("median against Celery", ours.median / theirs.median, _MEDIAN_LIMIT),),
         notes=(
             (
-                "Ours: HTTP with a token over a connection that is kept; the start is recorded, claimed and done by a "
-                "worker, which looks at Docker, and the answer holds the record."
+                "Ours: HTTP with a token over a connection that is kept; Docker is looked at, the call put on record "
+                "as done, and the answer holds the game's record."
             ),
             f"Theirs ({celery.name}): a task that writes to a list, on which its sender waits with BLPOP.",
         ),
