@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -14,7 +15,7 @@ from operations.states import Topic
 # PostgreSQL notifies this channel for every statement that adds events (trigger in migration 0001).
 WAKE_CHANNEL = "rtm_outbox"
 
-# By hand: every operation ends with it, and to have it written takes longer than to have it done.
+# By hand: every operation ends with these two, and to have them written takes longer than to have them done.
 _QUEUE = """
     INSERT INTO operations_outboxevent (topic, dedupe_key, game_id, fields, stream_entry_id)
     SELECT topic, dedupe_key, game_id, fields, ''
@@ -22,6 +23,10 @@ _QUEUE = """
            place integer, topic text, dedupe_key text, game_id text, fields jsonb)
      ORDER BY place
         ON CONFLICT (dedupe_key) DO NOTHING
+"""
+_UNPUBLISHED = """
+    SELECT id, topic, dedupe_key, fields FROM operations_outboxevent
+     WHERE published_at IS NULL AND topic <> ALL (%(without)s) ORDER BY id LIMIT %(limit)s
 """
 
 
@@ -35,6 +40,15 @@ class Message:
     fields: Mapping[str, str]
 
 
+class Queued(NamedTuple):
+    """An event that waits to be published."""
+
+    id: int
+    topic: Topic
+    dedupe_key: str
+    fields: Mapping[str, str]
+
+
 def queue(messages: Sequence[Message]) -> None:
     """Queue messages in the caller's transaction, in order. Idempotent: a key already known adds nothing."""
     if messages:
@@ -43,12 +57,12 @@ def queue(messages: Sequence[Message]) -> None:
             cursor.execute(_QUEUE, [json.dumps(rows)])
 
 
-def unpublished(*, limit: int, without: Collection[Topic] = ()) -> list[OutboxEvent]:
+def unpublished(*, limit: int, without: Collection[Topic] = ()) -> list[Queued]:
     """The oldest events not yet published, in the order in which they must be; those of some topics left out."""
-    waiting = OutboxEvent.objects.filter(published_at__isnull=True)
-    if without:
-        waiting = waiting.exclude(topic__in=without)
-    return list(waiting.order_by("id")[:limit])
+    with connection.cursor() as cursor:
+        cursor.execute(_UNPUBLISHED, {"without": list(without), "limit": limit})
+        rows = cursor.fetchall()
+    return [Queued(event_id, Topic(topic), key, json.loads(fields)) for event_id, topic, key, fields in rows]
 
 
 def mark_published(entry_ids: Mapping[int, str]) -> None:

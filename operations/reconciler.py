@@ -3,6 +3,7 @@ every repair is an operation, which looks again under its lease before it change
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -150,7 +151,7 @@ def survey(game_ids: Collection[str] | None = None) -> tuple[list[Finding], set[
     busy = _busy_games(game_ids)
     after = _records(game_ids)
     changed = {game_id for game_id in before.keys() | after.keys() if before.get(game_id) != after.get(game_id)}
-    findings = plan(after, containers, busy=busy | changed, finished_operations=_finished(containers))
+    findings = plan(after, containers, busy=busy | changed, finished_operations=_finished(_doubtful(containers, after)))
     return findings, busy | changed
 
 
@@ -242,9 +243,18 @@ def _busy_games(game_ids: Collection[str] | None) -> set[str]:
     return set(rows.values_list("game_id", flat=True))
 
 
+def _doubtful(containers: Sequence[Container], records: Mapping[str, Recorded]) -> list[Container]:
+    """All but those that are the only one of their game and the recorded one, of which nobody asks who made them."""
+    count = Counter(one.game_id for one in containers)
+    own = {(one.game_id, one.container_id) for one in records.values()}
+    return [one for one in containers if count[one.game_id] > 1 or (one.game_id, one.id) not in own]
+
+
 def _finished(containers: Sequence[Container]) -> set[tuple[str, str]]:
     """The ended operations, as game and id, that really made one of these containers."""
     labelled = [one for one in containers if _NUMBER.fullmatch(one.operation_id)]
+    if not labelled:
+        return set()
     rows = Operation.objects.filter(pk__in={one.operation_id for one in labelled}, state=OpState.FINISHED)
     ended = {str(row.pk): row for row in rows.only("game_id", "started_at", "finished_at")}
     return {(one.game_id, one.operation_id) for one in labelled if _made(ended.get(one.operation_id), one)}

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 from operations import outbox
-from operations.models import OutboxEvent
+from operations.outbox import Queued
 from operations.states import Topic
 from tasks.leadership import Leadership
 from tasks.messages import in_contract_order
@@ -79,7 +79,7 @@ class Relay:
         """See Loop."""
         self._leadership.resign()
 
-    def _publish_by_topic(self, events: list[OutboxEvent]) -> None:
+    def _publish_by_topic(self, events: list[Queued]) -> None:
         try:
             self._publish(events)
         except StreamRefusedError:
@@ -95,13 +95,13 @@ class Relay:
         now = time.monotonic()
         return [topic for topic, until in self._set_aside_until.items() if until > now]
 
-    def _publish(self, events: list[OutboxEvent]) -> None:
+    def _publish(self, events: list[Queued]) -> None:
         publications = [self._publication(one) for one in events]
         entry_ids = self._streams.publish_once(publications)
-        outbox.mark_published({one.pk: entry_id for one, entry_id in zip(events, entry_ids, strict=True)})
+        outbox.mark_published({one.id: entry_id for one, entry_id in zip(events, entry_ids, strict=True)})
         log.info("events_published", **{topic: len(list(group)) for topic, group in _by_topic(events)})
 
-    def _publication(self, event: OutboxEvent) -> Publication:
+    def _publication(self, event: Queued) -> Publication:
         fields = in_contract_order(Topic(event.topic), event.fields)
         return Publication(self._names[event.topic], event.dedupe_key, fields)
 
@@ -132,6 +132,6 @@ class Relay:
         raw.notifies.clear()
 
 
-def _by_topic(events: list[OutboxEvent]) -> "groupby[str, OutboxEvent]":
+def _by_topic(events: list[Queued]) -> "groupby[str, Queued]":
     topics = sorted(events, key=lambda one: one.topic)
     return groupby(topics, key=lambda one: one.topic)

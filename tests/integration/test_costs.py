@@ -218,11 +218,11 @@ TABLE: Costs = MappingProxyType(
         "bridge with its pulse": {"pass": Cost(sql=("INSERT pulse",), redis=READ)},
         "relay with its pulse": {"pass": Cost(sql=("INSERT pulse", "SELECT outboxevent"))},
         "sweep with its pulse": {"pass": Cost(sql=("INSERT pulse", "UPDATE operation: sweep"))},
-        # Records before and after the list, who is busy, and what made the containers: for any number of games.
+        # Records before and after the list, and who is busy: for any number of games.
         "reconcile": {
             "pass": Cost(
                 docker=("GET /containers/json",),
-                sql=("SELECT runtime", "SELECT operation", "SELECT runtime", "SELECT operation", "INSERT pulse"),
+                sql=("SELECT runtime", "SELECT operation", "SELECT runtime", "INSERT pulse"),
             )
         },
     }
