@@ -95,16 +95,16 @@ class Attempt:
             yield
 
     @contextmanager
-    def birth(self, name: str) -> Iterator[None]:
-        """A step that makes a container, or starts the one this attempt has made. Under a young claim it needs no look
-        at the lease, which could only say what the claim has said just now. What two would make at once, the name
-        keeps apart; and whoever takes the operation over makes anew what was made and not seen started.
+    def creation(self) -> Iterator[None]:
+        """The step that makes a container. As the first change under a young claim it needs no look at the lease,
+        which could only say what the claim has said just now; what two would make at once, the name keeps apart. Its
+        start does look: whoever was frozen in between, clock and all, must not bring up what was stopped meanwhile.
         """
-        if not self.claim.is_young:
-            with self.mutation(name):
+        if self.has_mutated or not self.claim.is_young:
+            with self.mutation("create"):
                 yield
             return
-        with self.timeline.step(name):
+        with self.timeline.step("create"):
             self.has_mutated = True
             yield
 

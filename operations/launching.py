@@ -166,7 +166,7 @@ def _create(attempt: Attempt, seen: Container | None, wanted: Launch) -> str:
         if seen is not None:
             remove_container(attempt, seen)
         try:
-            with attempt.birth("create"):
+            with attempt.creation():
                 return attempt.containers.create(_spec(attempt, wanted))
         except NameTakenError:
             # Somebody, perhaps a call of ours that had timed out, was faster: look again and go on from there.
@@ -203,7 +203,7 @@ def _spec(attempt: Attempt, wanted: Launch) -> ContainerSpec:
 
 def _run(attempt: Attempt, container_id: str, *, settle_seconds: float) -> None:
     try:
-        with attempt.birth("start"):
+        with attempt.mutation("start"):
             attempt.containers.start(container_id)
     except NoSuchContainerError:
         message = f"container {container_id[:12]} was removed by somebody else while it was being started"

@@ -101,6 +101,7 @@ STARTED = Cost(
     ),
     sql=(
         "UPDATE operation: claim",  # which tells that there is no record to read
+        "UPDATE operation: renew lease",  # for the start
         *closed("INSERT runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
     ),
 )
@@ -163,7 +164,7 @@ TABLE: Costs = MappingProxyType(
                     *CLAIMED,
                     "UPDATE operation: renew lease",  # for the stop
                     "SELECT healthsnapshot",  # was it well?
-                    "UPDATE operation: renew lease",  # for the removal
+                    *["UPDATE operation: renew lease"] * 3,  # for removal, creation and start
                     *closed("UPDATE runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
                 ),
                 redis=ANNOUNCED,
