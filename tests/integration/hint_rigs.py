@@ -1,8 +1,11 @@
 """Hints that wait in a queue of this process, as Celery's messages do, until the test lets a worker take one."""
 
+import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
+
+from django.db import connection
 
 from operations import replays, runner
 from operations.models import Operation
@@ -45,3 +48,17 @@ def games_hinted() -> list[str]:
     return [
         game for subject in QueuedHints.queue for game in ([games[subject]] if isinstance(subject, int) else subject)
     ]
+
+
+def on_a_connection_of_its_own(deed: Callable[[], None]) -> threading.Thread:
+    """Do it in a thread, which is begun."""
+
+    def do() -> None:
+        try:
+            deed()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=do)
+    thread.start()
+    return thread

@@ -1,7 +1,7 @@
 """A crowd of jobs for one game sends no crowd of messages, and leaves the others their turn."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,14 @@ from operations import claims, runner
 from operations.intake import OperationRequest, accept
 from operations.models import Operation
 from operations.states import OpKind, OpSource, OpState
-from tests.integration.hint_rigs import QUEUED, QueuedHints, follow_all_hints, follow_one_hint, games_hinted
+from tests.integration.hint_rigs import (
+    QUEUED,
+    QueuedHints,
+    follow_all_hints,
+    follow_one_hint,
+    games_hinted,
+    on_a_connection_of_its_own,
+)
 from tests.integration.rigs import Rig, expire_lease
 
 CROWD = 10_000
@@ -44,20 +51,6 @@ def stops(game_id: str, count: int, *, batch: str = "") -> list[OperationRequest
 def accept_in_batches(requests: Sequence[OperationRequest], *, size: int = 50) -> None:
     for first in range(0, len(requests), size):
         accept(requests[first : first + size])
-
-
-def in_another_thread(deed: Callable[[], None]) -> None:
-    """Do it on another connection, and wait for its end."""
-
-    def do() -> None:
-        try:
-            deed()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=do)
-    thread.start()
-    thread.join()
 
 
 class TestHints:
@@ -147,7 +140,7 @@ class TestTheRaceOfAHintWithTheEndOfARunner:
 
         with transaction.atomic():
             (second,) = accept(stops("g1", 1, batch="late"))
-            in_another_thread(lambda: runner.run(first.pk))
+            on_a_connection_of_its_own(lambda: runner.run(first.pk)).join()
             assert not QueuedHints.queue
 
         assert list(QueuedHints.queue) == [second.pk]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from pytest_django import Settings
 
 from operations import claims, replays
@@ -15,7 +15,14 @@ from operations.models import Operation, OutboxEvent
 from operations.states import OpKind, OpSource, OpState
 from runtimes.containers.base import ContainerState
 from runtimes.models import Runtime
-from tests.integration.hint_rigs import QUEUED, QueuedHints, follow_all_hints, follow_one_hint, games_hinted
+from tests.integration.hint_rigs import (
+    QUEUED,
+    QueuedHints,
+    follow_all_hints,
+    follow_one_hint,
+    games_hinted,
+    on_a_connection_of_its_own,
+)
 from tests.integration.rigs import IMAGE, OTHER_IMAGE, Rig, results
 from tests.servers.waiting import wait_for
 
@@ -91,20 +98,6 @@ def claim_and_give_back(operation: Operation) -> None:
     claim = claims.claim(operation.pk, claimed_by="somebody")
     assert claim is not None
     claims.defer(claim, delay_seconds=0, reason="to try again")
-
-
-def on_a_connection_of_its_own(deed: Callable[[], None]) -> threading.Thread:
-    """Do it in a thread, which is begun."""
-
-    def do() -> None:
-        try:
-            deed()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=do)
-    thread.start()
-    return thread
 
 
 @contextmanager
