@@ -72,6 +72,8 @@ def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
     Idempotent by job key: a request already on record adds nothing. Returns the operations on record for
     these keys, in order. Raises InvalidRequestError before anything is written when one cannot be stored.
     """
+    if not requests:
+        return []
     for request in requests:
         check(request)
     rows = json.dumps([_row(request, place=place) for place, request in enumerate(requests)])
@@ -120,7 +122,8 @@ def _hint(first: Sequence[Ready], waiting: Sequence[int]) -> None:
             hints().answer(done)
     except (DatabaseError, InterfaceError) as error:
         # They are on record; whoever asked for them must not hear that they are not. The sweep hints them.
-        log.warning("hint_not_sent", operation_ids=list(waiting), error=str(error).strip())
+        unhinted = [*(one.operation_id for one in first), *waiting]
+        log.warning("hint_not_sent", operation_ids=unhinted, error=str(error).strip())
 
 
 def check(request: OperationRequest) -> None:

@@ -130,13 +130,11 @@ class JobBridge:
         return good, bad
 
     def _record(self, good: Sequence[OperationRequest], bad: Sequence[BadEntry]) -> None:
-        if good and not bad:
-            accept(good)
         if not bad:
+            accept(good)
             return
         with transaction.atomic():
-            if good:
-                accept(good)
+            accept(good)
             dead_letters.keep([_letter(one) for one in bad])
             outbox.queue([message for one in bad for message in _refusal(one)])
 

@@ -88,7 +88,7 @@ class Relay:
                 try:
                     self._publish(list(of_topic))
                 except StreamRefusedError as error:
-                    self._set_aside_until[Topic(topic)] = time.monotonic() + _REFUSED_SECONDS
+                    self._set_aside_until[topic] = time.monotonic() + _REFUSED_SECONDS
                     log.error("stream_refused", topic=topic, stream=self._names[topic], reason=error.message)  # noqa: TRY400 - no traceback: the reason says it all
 
     def _set_aside(self) -> list[Topic]:
@@ -102,7 +102,7 @@ class Relay:
         log.info("events_published", **{topic: len(list(group)) for topic, group in _by_topic(events)})
 
     def _publication(self, event: Queued) -> Publication:
-        fields = in_contract_order(Topic(event.topic), event.fields)
+        fields = in_contract_order(event.topic, event.fields)
         return Publication(self._names[event.topic], event.dedupe_key, fields)
 
     def _audit(self) -> None:
@@ -132,6 +132,6 @@ class Relay:
         raw.notifies.clear()
 
 
-def _by_topic(events: list[Queued]) -> "groupby[str, Queued]":
+def _by_topic(events: list[Queued]) -> "groupby[Topic, Queued]":
     topics = sorted(events, key=lambda one: one.topic)
     return groupby(topics, key=lambda one: one.topic)
