@@ -129,10 +129,11 @@ class DockerContainers:
         """Those of these containers that exist, by one call without inspections."""
         if not container_ids:
             return []
+        wanted = set(container_ids)
         with self._asking(f"list {len(container_ids)} containers") as client:
             listed = [container_from_list(raw) for raw in client.containers(all=True, filters={"id": container_ids})]
         # The engine also takes the beginning of an id for the whole.
-        return [one for one in listed if one.id in set(container_ids)]
+        return [one for one in listed if one.id in wanted]
 
     def list_owned(self, stack: str, *, game_id: str = "") -> list[Container]:
         """All containers, dead or alive, of this stack or of one game of it, by one call without inspections."""
