@@ -6,10 +6,19 @@ Contestant = Callable[[], Iterable[float] | float]
 
 
 def turn(names: Iterable[str], number: int) -> list[str]:
-    """The order of round ``number``: each begins as often as the others, so none always follows the same one."""
+    """The order of round ``number``: each begins as often as the others, and each comes right after each other one
+    equally often, for what one leaves to the next must not fall to the same one every time.
+
+    That is a Williams design (E. J. Williams, 1949): balanced after as many rounds as there are names, or twice as many
+    when their number is odd.
+    """
     order = list(names)
-    first = number % len(order) if order else 0
-    return order[first:] + order[:first]
+    count = len(order)
+    # 0, 1, n - 1, 2, n - 2 ...: each difference between neighbours comes once.
+    zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(count)]
+    row = [order[(step + number) % count] for step in zigzag]
+    is_mirrored = count % 2 == 1 and number // max(count, 1) % 2 == 1
+    return row[::-1] if is_mirrored else row
 
 
 def interleave(

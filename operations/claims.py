@@ -4,6 +4,7 @@ An operation is claimable when it is the first open one of its game, or when it 
 expired. A claim draws a fence from one sequence; whoever holds the highest fence of an operation owns it.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,11 @@ from django.db.models.functions import Now
 from operations.clock import database_now
 from operations.exceptions import LeaseLostError
 from operations.models import Operation
+from operations.prepared import Prepared
 from operations.states import OpKind, OpState
 
+# Of a row under the name "mine", as ``Operation.objects.raw`` reads it.
+OPERATION_COLUMNS = ", ".join(f"mine.{one.column}" for one in Operation._meta.concrete_fields)  # noqa: SLF001 - Django's public name for it
 # Two questions instead of one with OR: each is a look into an index, however many operations the game has waiting.
 _IS_ITS_TURN = """mine.state = 'accepted'
                 AND NOT EXISTS (
@@ -38,7 +42,7 @@ LOOKS_DONE = """(mine.op_source = 'lobby_stream' AND mine.attempt = 0 AND (
             AND mine.arguments ->> 'no_start' IS NULL)
         OR (mine.op_kind = 'stop' AND runtime.status <> 'running')))"""
 _IS_DUE = "(mine.not_before IS NULL OR mine.not_before <= now())"
-_CLAIM = """
+_CLAIM = f"""
     UPDATE operations_operation AS mine
        SET state = 'running',
            fence = nextval('operations_fence_seq'),
@@ -48,14 +52,26 @@ _CLAIM = """
            started_at = coalesce(started_at, now()),
            not_before = NULL,
            awaits_image = ''
-     WHERE {target}
-       AND {is_due}
-       AND ((state = 'running' AND lease_until < now()) OR ({is_its_turn}))
- RETURNING mine.*, EXISTS (SELECT 1 FROM runtimes_runtime WHERE game_id = mine.game_id) AS has_record
+     WHERE mine.id = {{target}}
+       AND {_IS_DUE}
+       AND ((state = 'running' AND lease_until < now()) OR ({_IS_ITS_TURN}))
+ RETURNING {OPERATION_COLUMNS},
+           EXISTS (SELECT 1 FROM runtimes_runtime WHERE game_id = mine.game_id) AS has_record
+"""  # noqa: S608 - fragments of this module; every value is a parameter
+_CLAIM_THIS = Prepared("claim_operation", _CLAIM.format(target="%(operation_id)s"))
+_FIRST_OF_GAME = """
+    SELECT id FROM operations_operation WHERE game_id = %(game_id)s AND state = 'accepted' ORDER BY id LIMIT 1
 """
-_BY_ID = "mine.id = %(operation_id)s"
-_NEXT_OF_GAME = """mine.id = (
-    SELECT id FROM operations_operation WHERE game_id = %(game_id)s AND state = 'accepted' ORDER BY id LIMIT 1)"""
+_CLAIM_NEXT = Prepared("claim_next_operation", _CLAIM.format(target=f"({_FIRST_OF_GAME})"))
+_LOOK_FOR_NEXT = Prepared("look_for_next_operation", _FIRST_OF_GAME)
+_RENEW = Prepared(
+    "renew_lease",
+    """
+    UPDATE operations_operation
+       SET lease_until = now() + %(ttl)s * interval '1 second', steps = %(steps)s
+     WHERE id = %(operation_id)s AND state = 'running' AND fence = %(fence)s
+    """,
+)
 
 _READY = f"""
     SELECT mine.id, mine.op_kind, mine.game_id, coalesce({LOOKS_DONE}, false) AS looks_done
@@ -148,23 +164,24 @@ class Claim:
 
 def claim(operation_id: int, *, claimed_by: str) -> Claim | None:
     """Claim this operation; None when it is not its turn, somebody else has it, or it is finished."""
-    return _claim(_BY_ID, {"operation_id": operation_id}, claimed_by)
+    return _claim(_CLAIM_THIS, {"operation_id": operation_id}, claimed_by)
 
 
 def claim_next(game_id: str, *, claimed_by: str) -> Claim | None:
     """Claim the first waiting operation of the game, if it is due."""
     # Usually none waits, and to see that takes a third of the time.
-    if not Operation.objects.filter(game_id=game_id, state=OpState.ACCEPTED).exists():
-        return None
-    return _claim(_NEXT_OF_GAME, {"game_id": game_id}, claimed_by)
+    with connection.cursor() as cursor:
+        cursor.execute(*_LOOK_FOR_NEXT.bind({"game_id": game_id}))
+        if cursor.fetchone() is None:
+            return None
+    return _claim(_CLAIM_NEXT, {"game_id": game_id}, claimed_by)
 
 
-def _claim(target: str, params: Mapping[str, Any], claimed_by: str) -> Claim | None:
+def _claim(statement: Prepared, params: Mapping[str, Any], claimed_by: str) -> Claim | None:
     began = time.monotonic()
     values = {**params, "claimed_by": claimed_by, "ttl": settings.RTMANAGER.game_lease_ttl_seconds}
     try:
-        statement = _CLAIM.format(target=target, is_due=_IS_DUE, is_its_turn=_IS_ITS_TURN)
-        claimed = list(Operation.objects.raw(statement, values))
+        claimed = list(Operation.objects.raw(*statement.bind(values)))
     except IntegrityError:
         # Two operations of one game were claimed at the same moment; the index let one of them through.
         return None
@@ -187,15 +204,24 @@ def pass_on(game_ids: Sequence[str]) -> list[tuple[int, OpKind]]:
 
 def renew(held: Claim, *, steps: Sequence[Mapping[str, Any]]) -> None:
     """Extend the lease and store the timeline so far. Raises LeaseLostError when somebody else owns it by now."""
-    write(held, lease_until=_lease_end(), steps=list(steps))
+    ttl = settings.RTMANAGER.game_lease_ttl_seconds
+    values = {"operation_id": held.operation_id, "fence": held.fence, "ttl": ttl, "steps": json.dumps(list(steps))}
+    with connection.cursor() as cursor:
+        cursor.execute(*_RENEW.bind(values))
+        if cursor.rowcount != 1:
+            raise lost(held)
 
 
 def write(held: Claim, **changes: Any) -> None:
     """Change the row of an operation that is still ours; when it is not, raises LeaseLostError and writes nothing."""
     mine = Operation.objects.filter(pk=held.operation_id, state=OpState.RUNNING, fence=held.fence)
     if mine.update(**changes) != 1:
-        message = f"operation {held.operation_id} is no longer held under fence {held.fence}"
-        raise LeaseLostError(message)
+        raise lost(held)
+
+
+def lost(held: Claim) -> LeaseLostError:
+    """What is raised when a claim turns out not to hold any more."""
+    return LeaseLostError(f"operation {held.operation_id} is no longer held under fence {held.fence}")
 
 
 def renew_all(held: Sequence[Claim]) -> list[Claim]:
@@ -278,10 +304,6 @@ def _kinds(statement: str, params: Mapping[str, Any]) -> list[tuple[int, OpKind]
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return [(operation_id, OpKind(op_kind)) for operation_id, op_kind in sorted(cursor.fetchall())]
-
-
-def _lease_end() -> Any:
-    return _seconds_from_now(settings.RTMANAGER.game_lease_ttl_seconds)
 
 
 def _seconds_from_now(seconds: float) -> Any:

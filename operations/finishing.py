@@ -1,27 +1,28 @@
-"""The end of an operation: outcome, record, health and everything that must be said, in one transaction."""
+"""The end of an operation: its outcome, what becomes of record and health, and everything that must be said."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from django.db import transaction
-from django.db.models.functions import Now
 
-from operations import claims, outbox
+from operations import endings
 from operations.attempts import FailedWithAftermathError, Result
 from operations.claims import Claim
 from operations.clock import database_now
+from operations.endings import Ending
 from operations.events import (
     NOTIFIED_ERRORS,
     intent_key,
     job_result_fields,
     notification_intent_fields,
 )
-from operations.health import health_message, note
+from operations.health import health_message, snapshot_after
 from operations.models import Operation
 from operations.outbox import Message
 from operations.replies import replies
-from operations.states import REST_SOURCES, OpKind, OpSource, OpState, Outcome, Topic
+from operations.states import REST_SOURCES, OpKind, OpSource, Outcome, Topic
 from runtimes.exceptions import ErrorCode, RuntimeManagerError, StaleRuntimeError
 from runtimes.models import Runtime
 from runtimes.specs import engine_endpoint
@@ -43,27 +44,23 @@ def succeed(claim: Claim, result: Result, *, runtime: Runtime | None, steps: Ste
     recorded = runtime.engine_endpoint if runtime else engine_endpoint(operation.game_id)
     endpoint = result.changes.get("engine_endpoint", recorded) if result.container_id else ""
     error_code = ErrorCode.REPLAY_NO_OP.value if result.is_replay else ""
-    with transaction.atomic():
-        _close(
-            claim,
-            outcome=Outcome.SUCCESS,
-            error_code=error_code,
-            error_message=result.note,
-            steps=steps,
-            container_id=result.container_id,
-            image_ref=result.image_ref or operation.image_ref,
-            engine_endpoint=endpoint,
-        )
-        messages = _apply(claim, result, runtime)
-        answer = job_result_fields(
-            game_id=operation.game_id,
-            outcome=Outcome.SUCCESS.value,
-            container_id=result.container_id,
-            engine_endpoint=endpoint,
-            error_code=error_code,
-        )
-        outbox.queue([*messages, *_answer(operation, answer)])
-        _announce(operation)
+    answer = job_result_fields(
+        game_id=operation.game_id,
+        outcome=Outcome.SUCCESS.value,
+        container_id=result.container_id,
+        engine_endpoint=endpoint,
+        error_code=error_code,
+    )
+    ending = Ending(
+        outcome=Outcome.SUCCESS,
+        error_code=error_code,
+        error_message=result.note,
+        steps=steps,
+        container_id=result.container_id,
+        image_ref=result.image_ref or operation.image_ref,
+        engine_endpoint=endpoint,
+    )
+    _end(claim, ending, result, runtime=runtime, messages=_answer(operation, answer))
 
 
 def fail(claim: Claim, error: RuntimeManagerError, *, runtime: Runtime | None, steps: Steps) -> None:
@@ -74,41 +71,39 @@ def fail(claim: Claim, error: RuntimeManagerError, *, runtime: Runtime | None, s
     operation = claim.operation
     aftermath = error.aftermath if isinstance(error, FailedWithAftermathError) else Result()
     message = error.message.replace("\x00", "")
-    with transaction.atomic():
-        _close(claim, outcome=Outcome.FAILURE, error_code=error.code.value, error_message=message, steps=steps)
-        messages = _apply(claim, aftermath, runtime)
-        answer = job_result_fields(
-            game_id=operation.game_id,
-            outcome=Outcome.FAILURE.value,
-            error_code=error.code.value,
-            error_message=message,
-        )
-        outbox.queue([*messages, *_intent(operation, error, message), *_answer(operation, answer)])
-        _announce(operation)
+    answer = job_result_fields(
+        game_id=operation.game_id,
+        outcome=Outcome.FAILURE.value,
+        error_code=error.code.value,
+        error_message=message,
+    )
+    ending = Ending(outcome=Outcome.FAILURE, error_code=error.code.value, error_message=message, steps=steps)
+    messages = [*_intent(operation, error, message), *_answer(operation, answer)]
+    _end(claim, ending, aftermath, runtime=runtime, messages=messages)
 
 
-def _close(claim: Claim, **changes: object) -> None:
-    claims.write(claim, state=OpState.FINISHED, finished_at=Now(), lease_until=None, **changes)
-
-
-def _apply(claim: Claim, result: Result, runtime: Runtime | None) -> list[Message]:
-    """Write what an action changed; returns what must be said of it."""
-    if result.status is not None:
-        _write_record(claim, result, runtime, status=result.status)
+def _end(claim: Claim, ending: Ending, result: Result, *, runtime: Runtime | None, messages: Sequence[Message]) -> None:
+    """Store the ending, and with it what the action has changed and what must be said of that."""
     game_id = claim.operation.game_id
-    note(game_id, result.health)
-    return [health_message(game_id, event) for event in result.health]
+    with_result = replace(
+        ending,
+        record=None if result.status is None else _record_after(claim, result, runtime, status=result.status),
+        status_before=runtime.status if runtime else None,
+        health=snapshot_after(game_id, result.health),
+        messages=[*(health_message(game_id, event) for event in result.health), *messages],
+    )
+    endings.store(claim, with_result)
+    _announce(claim.operation)
 
 
-def _write_record(claim: Claim, result: Result, runtime: Runtime | None, *, status: RuntimeStatus) -> None:
+def _record_after(claim: Claim, result: Result, runtime: Runtime | None, *, status: RuntimeStatus) -> Runtime:
     now = claim.now()
     if runtime is not None:
-        runtime.move_to(status, fence=claim.fence, at=now, **result.changes)
-        return
+        return runtime.moved_to(status, fence=claim.fence, at=now, **result.changes)
     if status not in INITIAL_STATUSES:
         message = f"game {claim.operation.game_id} has no record that could become {status}"
         raise StaleRuntimeError(message)
-    Runtime.objects.create(
+    return Runtime(
         game_id=claim.operation.game_id,
         status=status,
         fence=claim.fence,

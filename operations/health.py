@@ -84,15 +84,18 @@ def report_oom(game_id: str, container_id: str, *, at_ns: int) -> bool:
     return counted
 
 
-def note(game_id: str, events: Sequence[HealthEvent]) -> None:
-    """Write the last of an operation's own events into the snapshot, in the caller's transaction."""
-    if events:
-        # A container that was just started is a new one: nothing is known of it.
-        is_new = events[-1].event_type == HealthEventType.CONTAINER_STARTED
-        known = None if is_new else HealthSnapshot.objects.filter(pk=game_id).first()
-        snapshot = _about(known, game_id=game_id, container_id=events[-1].container_id)
-        _enter(snapshot, events[-1])
-        _save([snapshot])
+def snapshot_after(game_id: str, events: Sequence[HealthEvent]) -> HealthSnapshot | None:
+    """The snapshot with the last of an operation's own events in it, to be stored with the operation's end; None when
+    there was none.
+    """
+    if not events:
+        return None
+    # A container that was just started is a new one: nothing is known of it.
+    is_new = events[-1].event_type == HealthEventType.CONTAINER_STARTED
+    known = None if is_new else HealthSnapshot.objects.filter(pk=game_id).first()
+    snapshot = _about(known, game_id=game_id, container_id=events[-1].container_id)
+    _enter(snapshot, events[-1])
+    return snapshot
 
 
 def health_message(game_id: str, event: HealthEvent) -> Message:

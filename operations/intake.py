@@ -13,6 +13,7 @@ from operations import claims
 from operations.claims import Ready
 from operations.dispatch import hints
 from operations.models import Operation
+from operations.prepared import Prepared
 from operations.states import OPEN_STATES, OpKind, OpSource
 from runtimes.exceptions import ConflictError, InvalidRequestError
 from runtimes.games import check_game_id
@@ -24,8 +25,10 @@ _BUSY_CHECK_LOCKS = 0x52544D
 
 # One statement, so that a batch of jobs is one trip to the server. Ids are drawn in the order of the requests. The
 # hint follows the commit at once, or when it is its turn, and is noted here; the sweep takes over when it gets lost.
-# OFFSET 0 keeps the planner from gathering all open operations to compare a few games with them.
-_INSERT = f"""
+# OFFSET 0 keeps the planner from gathering all open operations, or all records, to compare a few games with them.
+_INSERT = Prepared(
+    "accept_operations",
+    f"""
     WITH mine AS (
     INSERT INTO operations_operation (
            game_id, op_kind, op_source, source_ref, job_key, arguments, image_ref, requested_at, hinted_at,
@@ -33,21 +36,25 @@ _INSERT = f"""
            awaits_image, claimed_by)
     SELECT game_id, op_kind, op_source, source_ref, job_key, arguments, image_ref, requested_at, now(),
            'accepted', '', '', '', '', '[]', 0, 0, '', ''
-      FROM jsonb_to_recordset(%s) AS asked (
+      FROM jsonb_to_recordset(%(asked)s) AS asked (
            place integer, game_id text, op_kind text, op_source text, source_ref text, job_key text,
            arguments jsonb, image_ref text, requested_at timestamptz)
      ORDER BY place
         ON CONFLICT (job_key) DO NOTHING
  RETURNING *)
-    SELECT mine.*, coalesce({claims.LOOKS_DONE}, false) AS looks_done,
+    SELECT {claims.OPERATION_COLUMNS}, coalesce({claims.LOOKS_DONE}, false) AS looks_done,
            NOT EXISTS (
                SELECT 1 FROM operations_operation AS open
                 WHERE open.game_id = mine.game_id AND open.state IN ('accepted', 'running') OFFSET 0)
            AND NOT EXISTS (
                SELECT 1 FROM mine AS earlier WHERE earlier.game_id = mine.game_id AND earlier.id < mine.id) AS is_first
-      FROM mine LEFT JOIN runtimes_runtime AS runtime USING (game_id)
+      FROM mine
+      LEFT JOIN LATERAL (
+           SELECT status, current_image_ref FROM runtimes_runtime
+            WHERE game_id = mine.game_id OFFSET 0) AS runtime ON true
      ORDER BY mine.id
-"""  # noqa: S608 - fragments of our own; every value is a parameter
+    """,  # noqa: S608 - fragments of our own; every value is a parameter
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +84,7 @@ def accept(requests: Sequence[OperationRequest]) -> list[Operation]:
     for request in requests:
         check(request)
     rows = json.dumps([_row(request, place=place) for place, request in enumerate(requests)])
-    new = list(Operation.objects.raw(_INSERT, [rows]))
+    new = list(Operation.objects.raw(*_INSERT.bind({"asked": rows})))
     keys = {request.job_key for request in requests}
     recorded = new if len(new) == len(keys) else list(Operation.objects.filter(job_key__in=keys).order_by("id"))
     first = [_ready(one) for one in new if vars(one)["is_first"]]

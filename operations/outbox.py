@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from operations.models import OutboxEvent
+from operations.prepared import Prepared
 from operations.states import Topic
 
 # PostgreSQL notifies this channel for every statement that adds events (trigger in migration 0001).
@@ -24,10 +25,13 @@ _QUEUE = """
      ORDER BY place
         ON CONFLICT (dedupe_key) DO NOTHING
 """
-_UNPUBLISHED = """
+_UNPUBLISHED = Prepared(
+    "unpublished_events",
+    """
     SELECT id, topic, dedupe_key, fields FROM operations_outboxevent
      WHERE published_at IS NULL AND topic <> ALL (%(without)s) ORDER BY id LIMIT %(limit)s
-"""
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def queue(messages: Sequence[Message]) -> None:
 def unpublished(*, limit: int, without: Collection[Topic] = ()) -> list[Queued]:
     """The oldest events not yet published, in the order in which they must be; those of some topics left out."""
     with connection.cursor() as cursor:
-        cursor.execute(_UNPUBLISHED, {"without": list(without), "limit": limit})
+        cursor.execute(*_UNPUBLISHED.bind({"without": list(without), "limit": limit}))
         rows = cursor.fetchall()
     return [Queued(event_id, Topic(topic), key, json.loads(fields)) for event_id, topic, key, fields in rows]
 

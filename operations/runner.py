@@ -154,8 +154,6 @@ def _store(attempt: Attempt, result: Result) -> None:
     except (DataError, IntegrityError) as error:
         # Refused for what it says: another attempt would end the same, with a game that nobody knows of running.
         log.exception("record_not_stored")
-        # What was to be written is in memory by now; what is on record decides.
-        attempt.runtime = _recorded(attempt.claim)
         aftermath = take_back(attempt)
         raise FailedWithAftermathError(_not_stored(attempt), aftermath) from error
 
@@ -194,7 +192,7 @@ def _fail(attempt: Attempt, error: RuntimeManagerError) -> None:
         log.exception("record_not_stored")
         bare = RuntimeManagerError(error.message)
         bare.code = error.code
-        finishing.fail(attempt.claim, bare, runtime=_recorded(attempt.claim), steps=attempt.timeline.steps)
+        finishing.fail(attempt.claim, bare, runtime=attempt.runtime, steps=attempt.timeline.steps)
     if not error.transient:
         outages.docker_answered(attempt)
     log.warning("operation_finished", outcome="failure", error_code=error.code, reason=error.message)

@@ -1,5 +1,6 @@
 """The nouns: one Runtime per game, the last thing seen of its health, and the tokens of those who may ask."""
 
+import copy
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -72,21 +73,19 @@ class Runtime(models.Model):
     def __str__(self) -> str:
         return f"{self.game_id} ({self.status})"
 
-    def move_to(self, status: RuntimeStatus, *, fence: int, at: datetime, **changes: Any) -> None:
-        """The only way to change a status: one UPDATE that checks the old status and the fence.
+    def moved_to(self, status: RuntimeStatus, *, fence: int, at: datetime, **changes: Any) -> "Runtime":
+        """The only way to change a status: the record as it is to be stored, by ``operations.endings``, which checks
+        that it still is what it was and that ``fence`` is newer. Staying in the same status is allowed.
 
-        ``changes`` are written with it. Raises StaleRuntimeError when a newer operation wrote first or the
-        state machine forbids the step; then nothing was written. Staying in the same status is allowed.
+        Raises StaleRuntimeError when the state machine forbids the step.
         """
-        allowed_from = [old for old in RuntimeStatus if may_move(old, status)]
-        updated = Runtime.objects.filter(
-            game_id=self.game_id, status=self.status, status__in=allowed_from, fence__lt=fence
-        ).update(status=status, fence=fence, last_op_at=at, **changes)
-        if updated != 1:
-            message = f"game {self.game_id}: its record is no longer {self.status} under a fence below {fence}"
+        if not may_move(RuntimeStatus(self.status), status):
+            message = f"game {self.game_id}: its record is {self.status}, which cannot become {status}"
             raise StaleRuntimeError(message)
+        moved = copy.copy(self)
         for name, value in {"status": status, "fence": fence, "last_op_at": at, **changes}.items():
-            setattr(self, name, value)
+            setattr(moved, name, value)
+        return moved
 
 
 class HealthSnapshot(models.Model):

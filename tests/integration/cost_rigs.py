@@ -36,10 +36,8 @@ _PARTS = (
 _WRITTEN = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM) "?(?:operations|runtimes)_(\w+)')
 _READ = re.compile(r'\b(FROM) "?(?:operations|runtimes)_(\w+)')
 # What the grid has no name for, or one only with the values.
-_PURPOSES = (
-    (r'UPDATE "operations_operation" SET "lease_until"', "renew lease"),
-    (r"WITH heads AS", "sweep"),
-)
+_PURPOSES = ((r"WITH heads AS", "sweep"),)
+_PREPARED = re.compile(r"EXECUTE \w+")
 _NUMBERED = re.compile(r'(SAVEPOINT) "?\w+"?$')
 
 
@@ -216,8 +214,12 @@ def name_of_request(request: requests.PreparedRequest) -> str:
 
 
 def name_of_sql(text: str) -> str:
-    """``UPDATE operation: claim``: verb and table, and of the many updates of operations what each is for."""
+    """``UPDATE operation: sweep``: verb and table, and of the many updates of operations what each is for; of what was
+    prepared, its name.
+    """
     sql = " ".join(text.split())
+    if found := _PREPARED.match(sql):
+        return found[0]
     if found := _WRITTEN.search(sql):
         name = f"{found[1].split()[0]} {found[2]}"
         return f"{name}: {_purpose(sql)}" if name == "UPDATE operation" else name

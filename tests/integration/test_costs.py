@@ -46,7 +46,7 @@ READ = {"XREADGROUP": 1, "XPENDING": 2}
 ACCEPTED = Cost(
     sql=(
         "SELECT 1",
-        "INSERT operation",  # and whose turn it is
+        "EXECUTE accept_operations",  # and whose turn it is
     ),
     redis={**READ, "XACK": 1},
 )
@@ -55,14 +55,14 @@ ASKED = (
     "SELECT pg_advisory_xact_lock",
     "SELECT operation",  # known by its key?
     "SELECT operation",  # busy?
-    "INSERT operation",
+    "EXECUTE accept_operations",
     "COMMIT",
     "SELECT operation",  # finished, after the wake-up
     "SELECT runtime",  # for the answer
 )
 CALLED = Cost(sql=("SELECT apitoken", *ASKED), redis={"PING": 1, "XREAD": 1})
 HINTED = Cost(redis={"LPUSH": 1})
-CLAIMED = ("UPDATE operation: claim", "SELECT runtime")
+CLAIMED = ("EXECUTE claim_operation", "SELECT runtime")
 REPLAYED = Cost(
     docker=("GET /containers/json",),
     sql=(
@@ -82,12 +82,11 @@ BOXED = ("SELECT blackbox", "SELECT healthsnapshot", "SELECT outboxevent", "BEGI
 def published(events: int) -> Cost:
     """By one transaction; the script of each event looks for its marker, adds it and leaves the marker."""
     each = dict.fromkeys(("EVAL", "GET", "XADD", "SET"), events)
-    return Cost(sql=("SELECT outboxevent", "UPDATE outboxevent"), redis={"MULTI": 1, "EXEC": 1, **each})
+    return Cost(sql=("EXECUTE unpublished_events", "UPDATE outboxevent"), redis={"MULTI": 1, "EXEC": 1, **each})
 
 
-def closed(*writes: str) -> tuple[str, ...]:
-    """The one transaction of the end, and the look for the game's next job."""
-    return ("BEGIN", "UPDATE operation: close operation", *writes, "COMMIT", "SELECT operation")
+# The end, and the look for the game's next job.
+ENDED = ("EXECUTE end_operation", "EXECUTE look_for_next_operation")
 
 
 STARTED = Cost(
@@ -100,9 +99,9 @@ STARTED = Cost(
         "GET /containers/{id}/json",
     ),
     sql=(
-        "UPDATE operation: claim",  # which tells that there is no record to read
-        "UPDATE operation: renew lease",  # for the start
-        *closed("INSERT runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
+        "EXECUTE claim_operation",  # which tells that there is no record to read
+        "EXECUTE renew_lease",  # for the start
+        *ENDED,
     ),
 )
 STREAM_START = {"bridge": ACCEPTED, "hint": HINTED, "relay": published(2)}
@@ -129,8 +128,8 @@ TABLE: Costs = MappingProxyType(
                 docker=("GET /containers/{id}/json", "POST /containers/{id}/stop"),
                 sql=(
                     *CLAIMED,
-                    "UPDATE operation: renew lease",  # for the stop
-                    *closed("UPDATE runtime", "INSERT outboxevent"),
+                    "EXECUTE renew_lease",  # for the stop
+                    *ENDED,
                 ),
             ),
             "relay": published(1),
@@ -162,10 +161,10 @@ TABLE: Costs = MappingProxyType(
                 ),
                 sql=(
                     *CLAIMED,
-                    "UPDATE operation: renew lease",  # for the stop
+                    "EXECUTE renew_lease",  # for the stop
                     "SELECT healthsnapshot",  # was it well?
-                    *["UPDATE operation: renew lease"] * 3,  # for removal, creation and start
-                    *closed("UPDATE runtime", "INSERT healthsnapshot", "INSERT outboxevent"),
+                    *["EXECUTE renew_lease"] * 3,  # for removal, creation and start
+                    *ENDED,
                 ),
                 redis=ANNOUNCED,
             ),
@@ -183,8 +182,8 @@ TABLE: Costs = MappingProxyType(
                 docker=("GET /containers/{id}/json", "POST /containers/{id}/stop"),
                 sql=(
                     *CLAIMED,
-                    "UPDATE operation: renew lease",
-                    *closed("UPDATE runtime"),
+                    "EXECUTE renew_lease",
+                    *ENDED,
                 ),
                 redis=ANNOUNCED,
             ),
@@ -204,20 +203,20 @@ TABLE: Costs = MappingProxyType(
                 sql=(
                     *CLAIMED,
                     *BOXED,
-                    "UPDATE operation: renew lease",  # for the removal
+                    "EXECUTE renew_lease",  # for the removal
                     "SELECT clock_timestamp",  # when it was gone
-                    *closed("UPDATE runtime"),
+                    *ENDED,
                 ),
                 redis=ANNOUNCED,
             ),
         },
         # What finds nothing to do.
         "bridge": {"pass": Cost(sql=("SELECT 1",), redis=READ)},
-        "relay": {"pass": Cost(sql=("SELECT outboxevent",))},
+        "relay": {"pass": Cost(sql=("EXECUTE unpublished_events",))},
         "sweep": {"pass": Cost(sql=("UPDATE operation: sweep",))},
         # Every five seconds; it proves that the leader's connection lives, as SELECT 1 does.
         "bridge with its pulse": {"pass": Cost(sql=("INSERT pulse",), redis=READ)},
-        "relay with its pulse": {"pass": Cost(sql=("INSERT pulse", "SELECT outboxevent"))},
+        "relay with its pulse": {"pass": Cost(sql=("INSERT pulse", "EXECUTE unpublished_events"))},
         "sweep with its pulse": {"pass": Cost(sql=("INSERT pulse", "UPDATE operation: sweep"))},
         # Records before and after the list, and who is busy: for any number of games.
         "reconcile": {

@@ -1,6 +1,6 @@
 """One game in memory: the real actions and repairs on the engine in memory, with the database's part as a model.
 
-The model is what claims, finishing and ``Runtime.move_to`` promise: one claim at a time under a growing fence, the
+The model is what claims, finishing and ``Runtime.moved_to`` promise: one claim at a time under a growing fence, the
 first open operation first, a record changed only from what it was and under an older fence. test_model.py holds it
 against the real thing.
 """

@@ -17,7 +17,7 @@ from tests.chaos.grid.worlds import World, in_own_process, recover, survives
 KINDS = (*EDGES, *WORK)
 
 # What a real Docker can add to the grid: its own changes, and the end that comes after them.
-_ON_DOCKER = re.compile(r"(create|start|stop|remove|commit)\b")
+_ON_DOCKER = re.compile(r"(create|start|stop|remove|commit|end operation)\b")
 
 
 def faults_of(kind: Kind) -> list[Fault]:

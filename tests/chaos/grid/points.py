@@ -1,5 +1,6 @@
 """The names of the steps: a call on a port is called what the port calls it, a statement what it means."""
 
+import json
 import re
 from typing import Any
 
@@ -7,16 +8,18 @@ from typing import Any
 # broken there is to be broken between its neighbours.
 _NAMES: tuple[tuple[str, str], ...] = (
     (r"(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO)", ""),
-    (r"UPDATE operations_operation AS mine.*mine\.id = \(", "claim next"),
+    (r"EXECUTE claim_next_operation", "claim next"),
     (r"UPDATE operations_operation AS mine.*mine\.id IN \(", "pass on"),
-    (r"UPDATE operations_operation AS mine", "claim"),
-    (r'UPDATE "operations_operation" SET "lease_until"', "renew lease"),
-    (r'UPDATE "operations_operation" SET "state"', "close operation"),
+    (r"EXECUTE claim_operation", "claim"),
+    (r"EXECUTE renew_lease", "renew lease"),
+    (r"EXECUTE end_operation", "end operation"),
+    (r"EXECUTE accept_operations", "insert operation"),
+    (r"EXECUTE look_for_next_operation", ""),
+    (r"EXECUTE unpublished_events", ""),
+    # Back to the line: put off, or until its image is there.
+    (r'UPDATE "operations_operation" SET "state"', "give back"),
     (r"WITH looked AS", "close replays"),
-    (r"WITH mine AS \(\s+INSERT INTO operations_operation", "insert operation"),
     (r"WITH record AS", "answer call"),
-    (r'(INSERT INTO|UPDATE) "runtimes_runtime"', "write record"),
-    (r'INSERT INTO "runtimes_healthsnapshot"', "write health"),
     (r"INSERT INTO operations_outboxevent", "queue messages"),
     (r"UPDATE operations_outboxevent", "mark published"),
     (r'INSERT INTO "operations_deadletter"', "keep dead letter"),
@@ -28,7 +31,6 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"WITH woken AS", "wake who awaits it"),
     (r'INSERT INTO "?operations_pulse', "note the pulse"),
     (r"LISTEN ", "listen"),
-    (r'SELECT 1 AS "a" FROM "operations_operation".*"state" = ', "look for the next"),
     (r"SELECT ", ""),
 )
 _COMPILED = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _NAMES)
@@ -45,5 +47,5 @@ def name_of_statement(sql: str, params: Any) -> str:
 
 def _last_step(params: Any) -> str:
     """A renewal stores the timeline so far; its last entry is the step that the lease is renewed for."""
-    (steps,) = (each.adapted for each in params if hasattr(each, "adapted"))
-    return str(steps[-1]["name"])
+    (steps,) = (each for each in params if isinstance(each, str))
+    return str(json.loads(steps)[-1]["name"])

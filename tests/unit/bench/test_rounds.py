@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise, permutations
 
 import pytest
 
@@ -12,6 +13,14 @@ def test_each_begins_as_often_as_the_others() -> None:
     firsts = Counter(turn("abc", number)[0] for number in range(6))
 
     assert firsts == {"a": 2, "b": 2, "c": 2}
+
+
+@pytest.mark.parametrize(("names", "rounds"), [("ab", 2), ("abc", 6), ("abcd", 4), ("abcde", 10)])
+def test_each_comes_right_after_each_other_one_equally_often(names: str, rounds: int) -> None:
+    after = Counter(pair for number in range(rounds) for pair in pairwise(turn(names, number)))
+
+    assert set(after) == set(permutations(names, 2))
+    assert len(set(after.values())) == 1
 
 
 def test_no_order_of_nobody_is_empty() -> None:
