@@ -72,11 +72,10 @@ class JobBridge:
             return _STANDBY_SECONDS
         if self._must_reload:
             self._reload()
-        read = self._streams.read_new(count=_BATCH, block_ms=0 if len(self._buffer) else _BLOCK_MS)
+        read, found = self._streams.read_new(count=_BATCH, block_ms=0 if len(self._buffer) else _BLOCK_MS)
         ready = self._buffer.ready(read, count=_BATCH)
         # A leader before us may have been waiting for entries when it lost its leadership. One that came then went to
         # it, after we had asked for everything pending; it cannot record it, and nobody would ask again.
-        found = self._streams.unacknowledged()
         is_behind = found.ours > len(self._buffer)
         # Of other consumers, who may be at work on theirs, what has lain for a while is taken over by a reload.
         self._must_reload = is_behind or found.of_others > 0

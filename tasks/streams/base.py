@@ -6,7 +6,7 @@ Two adapters implement it, ``redis.py`` and ``fake.py``; one contract suite hold
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from operations.vitals import Backlog
 from runtimes.exceptions import ServiceUnavailableError
@@ -70,6 +70,13 @@ class Unacknowledged:
     of_others: int
 
 
+class Delivery(NamedTuple):
+    """What one read has brought, and what waited to be acknowledged right after it, in all streams."""
+
+    entries: list[StreamEntry]
+    unacknowledged: Unacknowledged
+
+
 class JobStreams(Protocol):
     """The job streams, read as one consumer of one group. Every call may raise StreamsUnavailableError."""
 
@@ -86,13 +93,10 @@ class JobStreams(Protocol):
         An entry deleted since its delivery comes as a tombstone, at least once.
         """
 
-    def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:
+    def read_new(self, *, count: int, block_ms: int) -> Delivery:
         """Up to ``count`` new entries *of each stream*, in one atomic look; waits up to ``block_ms`` for
         the first one (0: does not wait). They stay pending until acknowledged.
         """
-
-    def unacknowledged(self) -> Unacknowledged:
-        """How many entries of all streams wait to be acknowledged; changes nothing."""
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """Take entries off the pending list. Idempotent."""

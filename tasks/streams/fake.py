@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from operations.vitals import Backlog
-from tasks.streams.base import Publication, StreamEntry, StreamsUnavailableError, Unacknowledged, parse_entry_id
+from tasks.streams.base import (
+    Delivery,
+    Publication,
+    StreamEntry,
+    StreamsUnavailableError,
+    Unacknowledged,
+    parse_entry_id,
+)
 
 
 class FakeStreamServer:
@@ -77,10 +84,12 @@ class FakeJobStreams:
                 for entry_id in sorted(self.server.pending[name], key=parse_entry_id)
             ]
 
-    def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:  # noqa: ARG002 - nothing to wait for here
-        """See JobStreams."""
+    def read_new(self, *, count: int, block_ms: int) -> Delivery:  # noqa: ARG002 - nothing to wait for here
+        """See JobStreams. Everybody here is one consumer."""
         with self.server.call():
-            return [entry for name in self.names for entry in self._deliver(name, count=count)]
+            entries = [entry for name in self.names for entry in self._deliver(name, count=count)]
+            pending = sum(len(self.server.pending[name]) for name in self.names)
+            return Delivery(entries, Unacknowledged(ours=pending, of_others=0))
 
     def _waiting(self, name: str) -> list[StreamEntry]:
         after = parse_entry_id(self.server.delivered[name])
@@ -96,11 +105,6 @@ class FakeJobStreams:
             self.server.delivered[name] = entry.entry_id
             self.server.pending[name][entry.entry_id] = None
         return fresh
-
-    def unacknowledged(self) -> Unacknowledged:
-        """See JobStreams. Everybody here is one consumer."""
-        with self.server.call():
-            return Unacknowledged(sum(len(self.server.pending[name]) for name in self.names), 0)
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """See JobStreams."""

@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from operations.vitals import Backlog
 from tasks.streams.base import (
+    Delivery,
     Publication,
     StreamEntry,
     StreamRefusedError,
@@ -155,11 +156,11 @@ class RedisJobStreams:
                 return
             after = page[-1].entry_id
 
-    def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:
+    def read_new(self, *, count: int, block_ms: int) -> Delivery:
         """See JobStreams."""
         with _unavailable(f"reading jobs of {' and '.join(self.names)}"):
             try:
-                answer = self._look(count=count, block_ms=block_ms)
+                answer, *summaries = self._look(count=count, block_ms=block_ms)
             except redis.ResponseError as error:
                 # The second is what a read that waits is told when the stream goes away under it.
                 if not any(word in str(error) for word in ("NOGROUP", "UNBLOCKED")):
@@ -168,25 +169,16 @@ class RedisJobStreams:
                 log.warning("consumer_group_recreated", streams=self.names)
                 self.ensure_group()
                 # Looked again: an empty answer unseen would say that no stream holds anything older.
-                answer = self._look(count=count, block_ms=block_ms)
-        return _entries(answer)
+                answer, *summaries = self._look(count=count, block_ms=block_ms)
+        return Delivery(_entries(answer), _unacknowledged(summaries))
 
-    def _look(self, *, count: int, block_ms: int) -> Any:
-        return self._client.xreadgroup(
-            GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None
-        )
-
-    def unacknowledged(self) -> Unacknowledged:
-        """See JobStreams."""
-        with _unavailable(f"counting pending jobs of {' and '.join(self.names)}"):
-            pipeline = self._client.pipeline(transaction=False)
-            for name in self.names:
-                pipeline.xpending(name, GROUP)
-            summaries = pipeline.execute()
-        ours = sum(
-            one["pending"] for summary in summaries for one in summary["consumers"] if _text(one["name"]) == CONSUMER
-        )
-        return Unacknowledged(ours, sum(summary["pending"] for summary in summaries) - ours)
+    def _look(self, *, count: int, block_ms: int) -> list[Any]:
+        # In one trip: what comes behind a read that waits is answered when it has ended.
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xreadgroup(GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None)
+        for name in self.names:
+            pipeline.xpending(name, GROUP)
+        return pipeline.execute()
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
         """See JobStreams."""
@@ -236,6 +228,14 @@ class RedisJobStreams:
     def _undelivered(self, name: str, *, after: str, count: int) -> list[bytes]:
         answer: Any = self._client.xrange(name, min=f"({after}", count=count)
         return [entry_id for entry_id, _fields in answer]
+
+
+def _unacknowledged(summaries: Sequence[Any]) -> Unacknowledged:
+    """Of the answers to XPENDING, one for each stream."""
+    ours = sum(
+        one["pending"] for summary in summaries for one in summary["consumers"] if _text(one["name"]) == CONSUMER
+    )
+    return Unacknowledged(ours, sum(summary["pending"] for summary in summaries) - ours)
 
 
 def _entries(answer: Any) -> list[StreamEntry]:

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from tasks.streams.base import (
+    Delivery,
     EventStreams,
     JobStreams,
     Publication,
@@ -214,7 +215,7 @@ def test_a_new_group_begins_with_the_oldest_entry(site: Site) -> None:
     oldest = site.produce(START, game_id="a")
     newer = site.produce(START, game_id="b")
 
-    read = ready(site.jobs()).read_new(count=10, block_ms=0)
+    read = ready(site.jobs()).read_new(count=10, block_ms=0).entries
 
     assert [(entry.stream, entry.entry_id, entry.fields) for entry in read] == [
         (START, oldest, {"game_id": "a"}),
@@ -225,18 +226,18 @@ def test_a_new_group_begins_with_the_oldest_entry(site: Site) -> None:
 def test_making_the_group_again_changes_nothing(site: Site) -> None:
     jobs = ready(site.jobs())
     site.produce(START, game_id="a")
-    delivered = jobs.read_new(count=10, block_ms=0)
+    delivered = jobs.read_new(count=10, block_ms=0).entries
 
     jobs.ensure_group()
 
-    assert jobs.read_new(count=10, block_ms=0) == []
+    assert jobs.read_new(count=10, block_ms=0).entries == []
     assert jobs.pending() == delivered
 
 
 def test_nothing_is_read_from_streams_that_nobody_has_written_yet(site: Site) -> None:
     jobs = ready(site.jobs())
 
-    assert jobs.read_new(count=10, block_ms=0) == []
+    assert jobs.read_new(count=10, block_ms=0).entries == []
     assert jobs.pending() == []
 
 
@@ -244,9 +245,9 @@ def test_the_count_holds_for_each_stream_by_itself(site: Site) -> None:
     jobs = ready(site.jobs())
     starts, stops = site.produce_many(START, count=5), site.produce_many(STOP, count=3)
 
-    first = jobs.read_new(count=2, block_ms=0)
-    second = jobs.read_new(count=2, block_ms=0)
-    third = jobs.read_new(count=2, block_ms=0)
+    first = jobs.read_new(count=2, block_ms=0).entries
+    second = jobs.read_new(count=2, block_ms=0).entries
+    third = jobs.read_new(count=2, block_ms=0).entries
 
     assert [ids(read, START) for read in (first, second, third)] == [starts[:2], starts[2:4], starts[4:]]
     assert [ids(read, STOP) for read in (first, second, third)] == [stops[:2], stops[2:], []]
@@ -257,14 +258,14 @@ def test_an_entry_is_new_only_once(site: Site) -> None:
     site.produce(STOP, game_id="a")
     jobs.read_new(count=10, block_ms=0)
 
-    assert jobs.read_new(count=10, block_ms=0) == []
+    assert jobs.read_new(count=10, block_ms=0).entries == []
 
 
 def test_what_was_read_is_pending_until_it_is_acknowledged(site: Site) -> None:
     jobs = ready(site.jobs())
     site.produce(START, game_id="a")
     site.produce(STOP, game_id="a")
-    start, stop = jobs.read_new(count=10, block_ms=0)
+    start, stop = jobs.read_new(count=10, block_ms=0).entries
 
     jobs.acknowledge([start])
 
@@ -274,7 +275,7 @@ def test_what_was_read_is_pending_until_it_is_acknowledged(site: Site) -> None:
 def test_looking_at_pending_entries_does_not_consume_them(site: Site) -> None:
     jobs = ready(site.jobs())
     site.produce(START, game_id="a")
-    read = jobs.read_new(count=10, block_ms=0)
+    read = jobs.read_new(count=10, block_ms=0).entries
 
     assert jobs.pending() == read
     assert jobs.pending() == read
@@ -290,7 +291,7 @@ def test_an_entry_that_was_never_delivered_is_not_pending(site: Site) -> None:
 def test_a_second_process_inherits_what_the_first_left(site: Site) -> None:
     first = ready(site.jobs())
     site.produce(START, game_id="a")
-    left = first.read_new(count=10, block_ms=0)
+    left = first.read_new(count=10, block_ms=0).entries
 
     second = ready(site.jobs())
 
@@ -301,23 +302,26 @@ def test_a_second_process_inherits_what_the_first_left(site: Site) -> None:
 
 def test_what_is_unacknowledged_is_counted_whoever_read_it(site: Site) -> None:
     first, second = ready(site.jobs()), ready(site.jobs())
+    before = second.read_new(count=10, block_ms=0)
     site.produce(START, game_id="a")
     site.produce(STOP, game_id="a")
     site.produce(STOP, game_id="b")
-    before = second.unacknowledged()
 
     read = first.read_new(count=10, block_ms=0)
-    site.produce(START, game_id="not delivered")
-    first.acknowledge(read[:1])
+    first.acknowledge(read.entries[:1])
+    site.produce(START, game_id="c")
+    after = second.read_new(count=10, block_ms=0)
 
-    assert before == Unacknowledged(ours=0, of_others=0)
-    assert second.unacknowledged() == Unacknowledged(ours=2, of_others=0)
+    assert before == Delivery([], Unacknowledged(ours=0, of_others=0))
+    assert read.unacknowledged == Unacknowledged(ours=3, of_others=0)
+    assert len(after.entries) == 1
+    assert after.unacknowledged == Unacknowledged(ours=3, of_others=0)
 
 
 def test_acknowledging_twice_or_nothing_or_the_unknown_is_harmless(site: Site) -> None:
     jobs = ready(site.jobs())
     site.produce(START, game_id="a")
-    read = jobs.read_new(count=10, block_ms=0)
+    read = jobs.read_new(count=10, block_ms=0).entries
 
     jobs.acknowledge(read)
     jobs.acknowledge(read)
@@ -351,7 +355,7 @@ def test_a_tombstone_that_was_acknowledged_is_gone(site: Site) -> None:
     jobs = ready(site.jobs())
     site.delete(START, *site.produce_many(START, count=1))
     site.produce_many(START, count=2)
-    site.delete(START, *ids(jobs.read_new(count=10, block_ms=0)))
+    site.delete(START, *ids(jobs.read_new(count=10, block_ms=0).entries))
 
     jobs.acknowledge(jobs.pending())
 
@@ -361,13 +365,13 @@ def test_a_tombstone_that_was_acknowledged_is_gone(site: Site) -> None:
 def test_deleting_what_was_done_does_not_hide_what_is_new(site: Site) -> None:
     jobs = ready(site.jobs())
     site.produce_many(START, count=3)
-    done = jobs.read_new(count=10, block_ms=0)
+    done = jobs.read_new(count=10, block_ms=0).entries
     jobs.acknowledge(done)
     site.delete(START, *ids(done))
 
     new = site.produce(START, game_id="b")
 
-    assert ids(jobs.read_new(count=10, block_ms=0)) == [new]
+    assert ids(jobs.read_new(count=10, block_ms=0).entries) == [new]
 
 
 def test_after_the_server_lost_everything_reading_goes_on_with_the_next_entry(site: Site) -> None:
@@ -377,7 +381,7 @@ def test_after_the_server_lost_everything_reading_goes_on_with_the_next_entry(si
     site.flush()
     start, stop = site.produce(START, game_id="a"), site.produce(STOP, game_id="a")
 
-    read = jobs.read_new(count=10, block_ms=0)
+    read = jobs.read_new(count=10, block_ms=0).entries
 
     assert (ids(read, START), ids(read, STOP)) == ([start], [stop])
     assert jobs.pending() == read
@@ -412,7 +416,7 @@ def test_what_was_read_waits_until_it_is_acknowledged(site: Site) -> None:
     jobs = ready(site.jobs())
     site.produce_many(START, count=5)
     site.produce_many(STOP, count=1)
-    read = jobs.read_new(count=2, block_ms=0)
+    read = jobs.read_new(count=2, block_ms=0).entries
     seen = waits(site)
 
     jobs.acknowledge(read)
@@ -424,7 +428,7 @@ def test_what_was_read_waits_until_it_is_acknowledged(site: Site) -> None:
 def test_entries_deleted_before_they_were_read_do_not_wait(site: Site) -> None:
     jobs = ready(site.jobs())
     _read, deleted, *_left = site.produce_many(START, count=5)
-    jobs.acknowledge(jobs.read_new(count=1, block_ms=0))
+    jobs.acknowledge(jobs.read_new(count=1, block_ms=0).entries)
 
     site.delete(START, deleted)
 
@@ -435,7 +439,7 @@ def test_looking_at_what_waits_takes_nothing_and_makes_nothing(site: Site) -> No
     produced = site.produce(START, game_id="a")
     waits(site)
 
-    assert ids(ready(site.jobs()).read_new(count=10, block_ms=0)) == [produced]
+    assert ids(ready(site.jobs()).read_new(count=10, block_ms=0).entries) == [produced]
 
 
 # Publishing events
@@ -528,7 +532,7 @@ def test_while_the_server_is_away_every_call_says_so_and_afterwards_all_goes_on(
     for call in (
         jobs.ensure_group,
         jobs.pending,
-        lambda: jobs.read_new(count=1, block_ms=0),
+        lambda: jobs.read_new(count=1, block_ms=0).entries,
         lambda: jobs.acknowledge([StreamEntry(START, produced, {})]),
         lambda: events.publish_once(results("a")),
         lambda: events.last_entry_id(RESULTS),
@@ -537,7 +541,7 @@ def test_while_the_server_is_away_every_call_says_so_and_afterwards_all_goes_on(
             call()
 
     site.be_away(away=False)
-    assert ids(jobs.read_new(count=1, block_ms=0)) == [produced]
+    assert ids(jobs.read_new(count=1, block_ms=0).entries) == [produced]
     assert len(events.publish_once(results("a"))) == len(site.entries(RESULTS)) == 1
 
 
@@ -563,7 +567,7 @@ def test_a_waiting_read_comes_back_with_the_first_entry(real_site: RedisSite) ->
         wait_for(lambda: real_site.client.info("clients")["blocked_clients"], what="a blocked client")
         produced = real_site.produce(STOP, game_id="a")
 
-        assert ids(reading.result(timeout=3)) == [produced]
+        assert ids(reading.result(timeout=3).entries) == [produced]
 
 
 def test_a_waiting_read_under_which_everything_is_lost_goes_on_with_the_next_entry(real_site: RedisSite) -> None:
@@ -575,13 +579,13 @@ def test_a_waiting_read_under_which_everything_is_lost_goes_on_with_the_next_ent
         real_site.flush()
         produced = real_site.produce(STOP, game_id="a")
 
-        assert ids(reading.result(timeout=9)) == [produced]
+        assert ids(reading.result(timeout=9).entries) == [produced]
 
 
 def test_a_waiting_read_ends_with_nothing_when_nothing_comes(real_site: RedisSite) -> None:
     began = time.monotonic()
 
-    read = ready(real_site.jobs()).read_new(count=10, block_ms=60)
+    read = ready(real_site.jobs()).read_new(count=10, block_ms=60).entries
 
     assert read == []
     assert time.monotonic() - began >= 0.05
@@ -612,7 +616,7 @@ def test_what_a_consumer_that_is_not_gone_yet_holds_is_left_to_it(real_site: Red
     read_as_somebody_else(real_site)
 
     assert jobs.pending() == []
-    assert jobs.unacknowledged() == Unacknowledged(ours=0, of_others=1)
+    assert jobs.read_new(count=10, block_ms=0).unacknowledged == Unacknowledged(ours=0, of_others=1)
 
 
 def test_entries_of_a_gone_consumer_that_were_trimmed_away_come_as_tombstones(real_site: RedisSite) -> None:
@@ -631,7 +635,7 @@ def test_bytes_that_are_no_text_come_out_as_visible_escapes(real_site: RedisSite
     jobs = ready(real_site.jobs())
     real_site.client.xadd(START, {b"game_id": b"g\xff1", b"\xfe": "grün".encode()})
 
-    (entry,) = jobs.read_new(count=1, block_ms=0)
+    (entry,) = jobs.read_new(count=1, block_ms=0).entries
 
     assert entry.fields == {"game_id": "g\\xff1", "\\xfe": "grün"}
 
@@ -641,7 +645,7 @@ def test_when_one_stream_lost_its_group_the_same_look_still_shows_both(real_site
     real_site.client.delete(STOP)
     start, stop = real_site.produce(START, game_id="a"), real_site.produce(STOP, game_id="a")
 
-    read = jobs.read_new(count=10, block_ms=0)
+    read = jobs.read_new(count=10, block_ms=0).entries
 
     assert (ids(read, START), ids(read, STOP)) == ([start], [stop])
 
@@ -653,7 +657,7 @@ def test_a_key_of_another_type_is_refused_by_name_until_it_is_gone(real_site: Re
     for call in (
         jobs.ensure_group,
         jobs.pending,
-        lambda: jobs.read_new(count=1, block_ms=0),
+        lambda: jobs.read_new(count=1, block_ms=0).entries,
         lambda: jobs.acknowledge([StreamEntry(START, "1-1", {})]),
         jobs.backlogs,
     ):
@@ -662,7 +666,7 @@ def test_a_key_of_another_type_is_refused_by_name_until_it_is_gone(real_site: Re
 
     real_site.client.delete(START)
     produced = real_site.produce(START, game_id="a")
-    assert ids(ready(jobs).read_new(count=1, block_ms=0)) == [produced]
+    assert ids(ready(jobs).read_new(count=1, block_ms=0).entries) == [produced]
 
 
 def test_an_event_stream_of_another_type_is_refused_by_name_and_short(real_site: RedisSite) -> None:

@@ -98,7 +98,7 @@ def test_what_a_former_leader_still_reads_is_taken_over_before_anything_newer() 
     former, leader = FakeJobStreams(server, names=[START, STOP]), bridge(server)
     leader.step()
     add_start(server)
-    assert len(former.read_new(count=10, block_ms=0)) == 1
+    assert len(former.read_new(count=10, block_ms=0).entries) == 1
     add_stop(server)
 
     for _ in range(3):

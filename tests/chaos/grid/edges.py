@@ -10,7 +10,7 @@ from operations.intake import accept_unless_busy
 from operations.states import OpKind
 from tasks.bridge import JobBridge, job_parsers
 from tasks.leadership import Leadership
-from tasks.streams.base import StreamEntry
+from tasks.streams.base import Delivery
 from tasks.streams.redis import GROUP, RedisJobStreams
 from tests.chaos.grid.cells import (
     DISAPPEARED,
@@ -35,7 +35,7 @@ from tests.servers.waiting import wait_for
 class _EagerJobStreams(RedisJobStreams):
     """Looks without waiting: nothing new comes while a cell runs."""
 
-    def read_new(self, *, count: int, block_ms: int) -> list[StreamEntry]:
+    def read_new(self, *, count: int, block_ms: int) -> Delivery:
         del block_ms
         return super().read_new(count=count, block_ms=0)
 

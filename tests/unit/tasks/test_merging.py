@@ -48,7 +48,7 @@ class Consumer:
             self.begin_again()
 
     def _step(self, death: Death) -> None:
-        read = self.streams.read_new(count=self.count, block_ms=0)
+        read = self.streams.read_new(count=self.count, block_ms=0).entries
         if death is Death.AFTER_READING:
             return
         ready = self.buffer.ready(read, count=self.count)
