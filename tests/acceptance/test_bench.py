@@ -52,7 +52,8 @@ def _run_bench(log: Path) -> int:
     """As ``make bench`` does it, in a place of its own; returns the exit code."""
     with log.open("w") as output:
         for environment in ("bench", "service"):
-            subprocess.run([sys.executable, "rtmanager/local/venv.py", environment], cwd=CLONE, stdout=output, check=True)
+            command = [sys.executable, "rtmanager/local/venv.py", environment]
+            subprocess.run(command, cwd=CLONE, stdout=output, check=True)
         process = subprocess.Popen(
             [".run/bench/venv/bin/python", "-m", "bench", "--quick", "--place", _PLACE.kind],
             cwd=CLONE, stdout=output, stderr=subprocess.STDOUT,
