@@ -171,6 +171,15 @@ def reconcile_games(game_ids: Collection[str] | None) -> set[str]:
     return busy | unheard
 
 
+def on_record(started: Mapping[str, str]) -> set[str]:
+    """Of these games, each with a container that has started, those that run in just that one by their record: then
+    an operation of ours has brought it up, and there is nothing to be found.
+    """
+    rows = Runtime.objects.filter(game_id__in=started, status=RuntimeStatus.RUNNING)
+    recorded = rows.values_list("game_id", "current_container_id")
+    return {game_id for game_id, container_id in recorded if started[game_id] == container_id}
+
+
 def reconcile_all() -> int:
     """Look at all games and ask for the repairs; returns how many. Docker away means unknown: nothing is asked."""
     try:

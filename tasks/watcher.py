@@ -1,7 +1,7 @@
 """From Docker's events to the reconciler: who notices here never judges, it only says which games to look at."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 # Looks at these games, at all when None, and returns those too busy to be judged now.
 Reconcile = Callable[[Collection[str] | None], set[str]]
+# Of these games, each with a container that has started, those whose record says that they run in just that one.
+OnRecord = Callable[[Mapping[str, str]], set[str]]
 
 _STANDBY_SECONDS = 1.0
 _LONGEST_READ_SECONDS = 1.0
@@ -27,7 +29,8 @@ _OVERLAP_NS = 5 * 10**9
 _LONGEST_SILENCE_SECONDS = 60.0
 # The death of a container follows the killing of its main process within milliseconds.
 _OOM_SETTLE_SECONDS = 1.0
-# Nearly always it is our own start, which is not over yet: looking at it now would only slow it down.
+# Nearly always it is our own start, which is not over yet: looking at it now would only slow it down. Once it is, the
+# record says so, and Docker need not be asked again.
 _START_SETTLE_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 2.0
@@ -63,6 +66,8 @@ class _Retry:
     due: float
     pause: float
     give_up: float
+    # The container whose start is all that is to be looked at; empty when there is more.
+    started: str = ""
 
 
 class Retries:
@@ -86,10 +91,16 @@ class Retries:
             if now >= retry.give_up:
                 del self._retries[game_id]
 
-    def put_off(self, game_ids: Iterable[str], *, due: float, now: float) -> None:
-        """Look at these games at that time, whether they are busy now or not."""
-        for game_id in game_ids:
-            self._retries[game_id] = _Retry(due, _FIRST_RETRY_SECONDS, now + _GIVE_UP_AFTER_SECONDS)
+    def put_off(self, started: Iterable[tuple[str, str]], *, due: float, now: float) -> None:
+        """A container of each of these games has started: look at them at that time, whether they are busy or not."""
+        for game_id, container_id in started:
+            known = self._retries.get(game_id)
+            only = container_id if known is None or known.started == container_id else ""
+            self._retries[game_id] = _Retry(due, _FIRST_RETRY_SECONDS, now + _GIVE_UP_AFTER_SECONDS, only)
+
+    def only_started(self, game_ids: Iterable[str]) -> dict[str, str]:
+        """Those of these games to which nothing has happened but the start of one container, and which it was."""
+        return {game_id: one.started for game_id in game_ids if (one := self._retries[game_id]).started}
 
     def begin_anew(self, game_ids: Iterable[str]) -> None:
         """Something new has happened to these games: what was known of their being busy no longer counts."""
@@ -110,9 +121,10 @@ class Watcher:
 
     name = "watcher"
 
-    def __init__(self, *, leadership: Leadership, reconcile: Reconcile) -> None:
+    def __init__(self, *, leadership: Leadership, reconcile: Reconcile, on_record: OnRecord) -> None:
         self._leadership = leadership
         self._reconcile = reconcile
+        self._on_record = on_record
         self._feed: EventFeed | None = None
         self._cursor = Cursor(time.time_ns())
         self._retries = Retries()
@@ -164,12 +176,14 @@ class Watcher:
         self._pulse.beat()
         fresh = [event for event in self._cursor.fresh(events) if is_game_id(event.game_id)]
         self._set_starving_aside(fresh)
-        started = {event.game_id for event in fresh if event.action == EventAction.START}
+        started = {(event.game_id, event.container_id) for event in fresh if event.action == EventAction.START}
         ended = {event.game_id for event in fresh if event.action in {EventAction.DIE, EventAction.DESTROY}}
         if started or ended:
-            log.info("container_events_heard", events=len(fresh), games=len(started | ended))
+            games = ended.union(game_id for game_id, _container_id in started)
+            log.info("container_events_heard", events=len(fresh), games=len(games))
         now = time.monotonic()
-        self._retries.put_off(started - ended, due=now + _START_SETTLE_SECONDS, now=now)
+        only_started = [one for one in started if one[0] not in ended]
+        self._retries.put_off(only_started, due=now + _START_SETTLE_SECONDS, now=now)
         if ended:
             self._retries.begin_anew(ended)
             _let_settle(fresh)
@@ -185,9 +199,13 @@ class Watcher:
         self._retries.settle(game_ids, busy, now=time.monotonic())
 
     def _ask_again(self) -> None:
-        due = self._retries.due(time.monotonic())
-        if due:
-            self._ask_about(due)
+        now = time.monotonic()
+        due = self._retries.due(now)
+        started = self._retries.only_started(due)
+        ours = self._on_record(started) if started else set()
+        self._retries.settle(ours, (), now=now)
+        if due - ours:
+            self._ask_about(due - ours)
 
     def _set_starving_aside(self, events: Sequence[ContainerEvent]) -> None:
         """The kernel killed a process: the death of the container, if it was the main one, will tell by itself."""

@@ -1,15 +1,18 @@
 """From Docker's events to repairs and reports: real database, Docker in memory, workers moved by hand."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import pytest
+from django.db.models.functions import Now
 
 from operations import runner
 from operations.models import Operation
-from operations.reconciler import reconcile_games
-from operations.states import OPEN_STATES, OpKind, OpSource, Topic
+from operations.reconciler import on_record, reconcile_games
+from operations.states import OPEN_STATES, OpKind, OpSource, OpState, Outcome, Topic
 from runtimes.containers.base import ContainersUnavailableError
+from runtimes.containers.fake import FakeImage
 from runtimes.models import Runtime
 from tasks.leadership import Leadership
 from tasks.watcher import Watcher
@@ -23,31 +26,43 @@ class Watch:
 
     watcher: Watcher = field(init=False)
     asked: list[set[str] | None] = field(default_factory=list)
+    looked_up: list[Mapping[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.watcher = Watcher(leadership=Leadership("test-watcher"), reconcile=self._reconcile)
+        self.watcher = Watcher(
+            leadership=Leadership("test-watcher"), reconcile=self._reconcile, on_record=self._on_record
+        )
 
     def _reconcile(self, game_ids: Collection[str] | None) -> set[str]:
         self.asked.append(None if game_ids is None else set(game_ids))
         return reconcile_games(game_ids)
+
+    def _on_record(self, started: Mapping[str, str]) -> set[str]:
+        self.looked_up.append(started)
+        return on_record(started)
 
     def step(self) -> None:
         """One pass, then let workers do what was asked for."""
         self.watcher.step()
         self.work()
 
+    def after_a_step(self) -> Self:
+        """One pass, in which nobody works on what was asked for."""
+        self.watcher.step()
+        return self
+
     def work(self) -> None:
         for operation in Operation.objects.filter(op_source=OpSource.AUTO_RECONCILE, state__in=OPEN_STATES):
             runner.run(operation.pk)
 
     def until_settled(self, game_id: str = "g1") -> None:
-        """Go on until the game that was just started has been looked at; then forget what was asked."""
+        """Go on until the start of the game that is up was seen and looked up; then forget what was asked."""
 
         def look() -> bool:
             self.step()
-            return {game_id} in self.asked
+            return any(game_id in one for one in self.looked_up)
 
-        wait_for(look, what=f"a look at {game_id}")
+        wait_for(look, what=f"a look at the record of {game_id}")
         self.asked.clear()
 
     def until_told(self, *event_types: str) -> None:
@@ -155,14 +170,44 @@ def test_events_during_an_operation_are_looked_at_again_after_it(rig: Rig, watch
     assert told_meanwhile == []
 
 
-def test_what_has_just_started_is_looked_at_a_moment_later(rig: Rig, watch: Watch) -> None:
-    rig.start()
+def test_of_our_own_start_the_record_tells_and_docker_is_not_asked(rig: Rig, watch: Watch) -> None:
+    container_id = rig.start().container_id
 
     watch.step()
 
-    asked_at_once = list(watch.asked)
-    watch.until_settled()
-    assert asked_at_once == []
+    looked_up_at_once = list(watch.looked_up)
+    wait_for(lambda: watch.after_a_step().looked_up, what="a look at the record")
+    watch.step()
+    assert looked_up_at_once == []
+    assert watch.looked_up == [{"g1": container_id}]
+    assert watch.asked == []
+
+
+def test_a_second_container_that_starts_beside_our_own_is_looked_at(rig: Rig, watch: Watch) -> None:
+    spec = rig.engine.specs[rig.start().container_id]
+    double = rig.engine.add(replace(spec, name="double"), image=FakeImage())
+    rig.engine.start(rig.engine.containers[double])
+
+    wait_for(lambda: watch.after_a_step().asked, what="a look at the game")
+
+    assert watch.asked == [{"g1"}]
+    assert watch.looked_up == []
+
+
+def test_a_start_whose_operation_still_runs_is_looked_up_again_until_it_has_ended(rig: Rig, watch: Watch) -> None:
+    start = rig.start()
+    Runtime.objects.update(current_container_id="not written yet")
+    Operation.objects.update(state=OpState.ACCEPTED, outcome=None, finished_at=None)
+    wait_for(lambda: watch.after_a_step().asked, what="a look at the busy game")
+    Operation.objects.update(state=OpState.FINISHED, outcome=Outcome.SUCCESS, finished_at=Now())
+    Runtime.objects.update(current_container_id=start.container_id)
+    watch.asked.clear()
+    watch.looked_up.clear()
+
+    wait_for(lambda: watch.after_a_step().looked_up, what="another look at the record")
+
+    assert watch.looked_up == [{"g1": start.container_id}]
+    assert watch.asked == []
 
 
 def test_a_storm_of_events_is_one_look(rig: Rig, watch: Watch) -> None:

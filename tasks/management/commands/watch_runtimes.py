@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from operations.reconciler import reconcile_games
+from operations.reconciler import on_record, reconcile_games
 from tasks.leadership import Leadership
 from tasks.loops import Loop, LoopCommand
 from tasks.prober import Prober
@@ -18,6 +18,6 @@ class Command(LoopCommand):
     def loops(self) -> Sequence[Loop]:
         """The watcher and the prober."""
         return [
-            Watcher(leadership=Leadership("watcher"), reconcile=reconcile_games),
+            Watcher(leadership=Leadership("watcher"), reconcile=reconcile_games, on_record=on_record),
             Prober(leadership=Leadership("prober"), probes=HttpProbes()),
         ]
