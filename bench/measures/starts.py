@@ -28,7 +28,7 @@ def measure(grounds: Grounds) -> Figure:
     ground = grounds.get()
     specs = Specs(ground)
     sdk = RawSdk(ground.stack.docker_host, specs)
-    rounds, each, few = (1, 3, 1) if grounds.quick else (8, 13, 2)
+    rounds, each, few = (1, 3, 1) if grounds.quick else (12, 17, 1)
     grounds.progress("warming up, and comparing what each has made")
     unlike = _compare(ground, specs, sdk)
     inside: list[float] = []
