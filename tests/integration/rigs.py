@@ -14,6 +14,7 @@ from operations.models import Operation, OutboxEvent
 from operations.states import OpKind, OpSource, OpState, Topic
 from runtimes.containers.base import Container
 from runtimes.containers.fake import FakeEngine, FakeImage
+from runtimes.models import Runtime
 from runtimes.specs import container_name
 
 IMAGE = "galaxy-engine:1.0.0"
@@ -82,6 +83,11 @@ class Rig:
         """What the engine holds under the game's name."""
         named = [one for one in self.engine.containers.values() if one.name == container_name(game_id)]
         return named[0] if named else None
+
+
+def record(game_id: str = "g1") -> Runtime:
+    """The record of a game that has one."""
+    return Runtime.objects.get(pk=game_id)
 
 
 def published(topic: Topic) -> list[dict[str, str]]:
