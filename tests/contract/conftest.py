@@ -1,5 +1,6 @@
-"""The laboratories as fixtures: each contract test runs on the fake engine and on a real Docker."""
+"""Laboratories and sites as fixtures: each contract test runs on the fake and on the real Docker or Redis."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import docker
 import pytest
 
 from tests.contract.labs import DERIVED, Lab, docker_lab, fake_lab
+from tests.contract.stream_sites import FakeSite, RedisSite, Site
 from tests.servers.engine_images import derive_engine
 from tests.servers.playground import Playground
 
@@ -33,4 +35,18 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
         return fake_lab(tmp_path)
     # Asked for by name, so that the fake side runs where there is no Docker.
     real: Lab = request.getfixturevalue("real_lab")
+    return real
+
+
+@pytest.fixture
+def real_site(redis_url: str) -> Iterator[RedisSite]:
+    with contextlib.closing(RedisSite(redis_url)) as site:
+        yield site
+
+
+@pytest.fixture(params=["fake", "redis"])
+def site(request: pytest.FixtureRequest) -> Site:
+    if request.param == "fake":
+        return FakeSite()
+    real: Site = request.getfixturevalue("real_site")
     return real
