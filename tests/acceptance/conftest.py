@@ -9,6 +9,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.acceptance.contract_rigs import derive
 from tests.servers.databases import PostgresServer, RedisServer
 from tests.servers.playground import Playground, open_playground
 from tests.servers.processes import SPLIT
@@ -78,6 +79,21 @@ def service(
 def game_id(service: Service, request: pytest.FixtureRequest) -> str:
     """A game of this test's own, in the installation that the module shares."""
     return service.playground.game_id(hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8])
+
+
+@pytest.fixture
+def running(service: Service, game_id: str, engine_image: str) -> dict[str, Any]:
+    """The record of a game that runs."""
+    answer = service.post(game_id, "start", image_ref=engine_image)
+    assert answer.status_code == 200, answer.text
+    record: dict[str, Any] = answer.json()
+    return record
+
+
+@pytest.fixture(scope="module")
+def commandless_image(docker_client: docker.DockerClient, engine_image: str) -> str:
+    """A patch release that Docker cannot start at all."""
+    return derive(docker_client, engine_image, "1.0.67", 'CMD ["/bin/nothing-of-this-name"]')
 
 
 @pytest.fixture
