@@ -17,7 +17,7 @@ from runtimes.models import Runtime
 from runtimes.policy import current_policy
 from runtimes.specs import LABEL_STACK, build_spec
 from runtimes.states import RuntimeStatus
-from tests.integration.rigs import IMAGE, Rig, end_backoff, health_events, published
+from tests.integration.rigs import IMAGE, Rig, end_backoff, health_events, published, record
 
 
 def hand_made(rig: Rig, game_id: str = "g9", *, stack: str = "default", run: bool = True) -> str:
@@ -47,10 +47,6 @@ def reconcile() -> list[Operation]:
         runner.run(operation.pk)
         operation.refresh_from_db()
     return asked
-
-
-def record(game_id: str = "g1") -> Runtime:
-    return Runtime.objects.get(pk=game_id)
 
 
 class TestAdopt:
