@@ -1,6 +1,7 @@
 """Fair turns: contestants are measured in the same minutes, one after the other, round by round."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 
 Contestant = Callable[[], Iterable[float] | float]
 
@@ -13,12 +14,24 @@ def turn(names: Iterable[str], number: int) -> list[str]:
     when their number is odd.
     """
     order = list(names)
-    count = len(order)
+    size = len(order)
     # 0, 1, n - 1, 2, n - 2 ...: each difference between neighbours comes once.
-    zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(count)]
-    row = [order[(step + number) % count] for step in zigzag]
-    is_mirrored = count % 2 == 1 and number // max(count, 1) % 2 == 1
+    zigzag = [(place + 1) // 2 if place % 2 else -(place // 2) for place in range(size)]
+    row = [order[(step + number) % size] for step in zigzag]
+    is_mirrored = size % 2 == 1 and number // max(size, 1) % 2 == 1
     return row[::-1] if is_mirrored else row
+
+
+def every(rounds: int, contestant: Contestant) -> Contestant:
+    """One that takes part in the first round and in each such round after it, and sits out the others: for what takes
+    long to set up.
+    """
+    number = count()
+
+    def take_part_or_not() -> Iterable[float] | float:
+        return [] if next(number) % rounds else contestant()
+
+    return take_part_or_not
 
 
 def interleave(

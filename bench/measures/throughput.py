@@ -17,7 +17,7 @@ _THREADS = (2, 4, 8, 16)
 def measure(grounds: Grounds) -> Figure:
     """First find the rival's best number of threads, then measure it in turns with us."""
     ground = grounds.get()
-    rounds, games = (1, 4) if grounds.quick else (5, 16)
+    rounds, games = (1, 4) if grounds.quick else (10, 16)
     sdks = {threads: RawSdk(ground.stack.docker_host, Specs(ground), threads=threads) for threads in _THREADS}
     tried = interleave(
         {sdk_name(threads): sdk_turn(sdk, games) for threads, sdk in sdks.items()},

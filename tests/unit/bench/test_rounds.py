@@ -6,7 +6,7 @@ from itertools import pairwise, permutations
 
 import pytest
 
-from bench.rounds import interleave, turn
+from bench.rounds import every, interleave, turn
 
 
 def test_each_begins_as_often_as_the_others() -> None:
@@ -45,6 +45,12 @@ def test_samples_are_kept_by_name_in_the_order_of_the_rounds() -> None:
 
 def test_a_contestant_may_give_several_samples_at_a_time() -> None:
     assert interleave({"a": lambda: [1.0, 2.0]}, rounds=2) == {"a": (1, 2, 1, 2)}
+
+
+def test_who_takes_part_in_each_third_round_sits_out_the_others() -> None:
+    found = interleave({"a": lambda: 1.0, "b": every(3, lambda: 2.0)}, rounds=7)
+
+    assert found == {"a": (1.0,) * 7, "b": (2.0,) * 3}
 
 
 def test_every_turn_is_announced() -> None:
