@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from bench import plots, report
@@ -31,29 +32,27 @@ def main() -> int:
     place = place_of(wanted.place)
     began = time.monotonic()
     try:
-        figures = _measure(Grounds(place, console, quick=wanted.quick), wanted.only or list(MEASURES))
+        with closing(Grounds(place, console, quick=wanted.quick)) as grounds:
+            figures = _measure(grounds, wanted.only or list(MEASURES))
+            # What was only to show that it works is no result.
+            folder = place.home / "performance" if wanted.quick else _PAGE.with_suffix("")
+            _write(figures, folder)
     except KeyboardInterrupt:
         console.say("\ninterrupted; everything has been stopped")
         return _INTERRUPTED
     except LocalError as error:
         console.say(f"\nthe benchmark could not be carried through: {error}\n\nlogs and data: {place.home}")
         return 1
-    # What was only to show that it works is no result.
-    folder = place.home / "performance" if wanted.quick else _PAGE.with_suffix("")
-    _write(figures, folder)
     console.say(f"{report.summary(figures)}\n\n{len(figures)} figures in {time.monotonic() - began:.0f} s: {folder}")
     return 0
 
 
 def _measure(grounds: Grounds, names: Sequence[str]) -> list[Figure]:
     figures = []
-    try:
-        for number, name in enumerate(names, start=1):
-            grounds.console.say(f"\n{number} of {len(names)}: {name}")
-            figures.append(MEASURES[name](grounds))
-            grounds.console.say(report.summary(figures[-1:]))
-    finally:
-        grounds.close()
+    for number, name in enumerate(names, start=1):
+        grounds.console.say(f"\n{number} of {len(names)}: {name}")
+        figures.append(MEASURES[name](grounds))
+        grounds.console.say(report.summary(figures[-1:]))
     return figures
 
 

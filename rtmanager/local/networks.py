@@ -1,12 +1,18 @@
 """What a local stack adds to a Docker engine, and takes away again: its network, its games."""
 
+from functools import partial
+
 import docker
+import requests
 from docker.errors import APIError, NotFound
 from docker.models.networks import Network
 
+from rtmanager.local.commands import wait_until
+from rtmanager.local.errors import LocalError
 from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER
 
 LABEL_LOCAL = "com.galaxy.local-stack"
+_IN_USE_SECONDS = 15.0
 
 
 def ensure_network(client: docker.DockerClient, name: str, *, identity: str) -> None:
@@ -27,13 +33,27 @@ def remove_games(client: docker.DockerClient, stack: str) -> None:
 
 
 def remove_networks(client: docker.DockerClient, identity: str) -> None:
-    """Remove the networks that ``ensure_network`` made for this stack, no other. Idempotent."""
+    """Remove the networks that ``ensure_network`` made for this stack, no other. Idempotent.
+
+    Raises LocalError when one stays in use: containers whose removal is under way still count for a while.
+    """
     for network in client.networks.list(filters={"label": f"{LABEL_LOCAL}={identity}"}):
-        try:
-            _free(network)
-            network.remove()
-        except NotFound:
-            continue
+        if not wait_until(partial(_is_removed, network), timeout_seconds=_IN_USE_SECONDS):
+            message = f"network {network.name} stays in use; see: docker network inspect {network.name}"
+            raise LocalError(message)
+
+
+def _is_removed(network: Network) -> bool:
+    try:
+        _free(network)
+        network.remove()
+    except NotFound:
+        return True
+    except APIError as error:
+        if error.status_code != requests.codes.forbidden:
+            raise
+        return False
+    return True
 
 
 def _free(network: Network) -> None:
@@ -51,7 +71,7 @@ def _remove_container(client: docker.DockerClient, container_id: str) -> None:
         return
     except APIError as error:
         # "removal already in progress" is what we want.
-        if error.status_code != 409:  # noqa: PLR2004 (HTTP conflict)
+        if error.status_code != requests.codes.conflict:
             raise
 
 
