@@ -1,5 +1,7 @@
 """Statements that the server plans once: found again on a new connection, under changed tables, in a failed start."""
 
+from contextlib import closing
+
 import pytest
 from django.db import OperationalError, ProgrammingError, connection, transaction
 
@@ -87,8 +89,8 @@ def test_a_connection_that_was_cut_says_so_in_the_errors_of_django() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (backend,) = cursor.fetchone()
-    with connection.copy().cursor() as another:
-        another.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+    with closing(connection.copy()) as another, another.cursor() as other_cursor:
+        other_cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
 
     with pytest.raises(OperationalError):
         _SUM.bind({"one": 1, "two": 1})
