@@ -19,11 +19,11 @@ from django.db.models.functions import Now
 from operations.clock import database_now
 from operations.exceptions import LeaseLostError
 from operations.models import Operation
-from operations.prepared import Prepared
+from operations.prepared import Prepared, columns
 from operations.states import OpKind, OpState
 
 # Of a row under the name "mine", as ``Operation.objects.raw`` reads it.
-OPERATION_COLUMNS = ", ".join(f"mine.{one.column}" for one in Operation._meta.concrete_fields)  # noqa: SLF001 - Django's public name for it
+OPERATION_COLUMNS = columns(Operation, "mine.")
 # Two questions instead of one with OR: each is a look into an index, however many operations the game has waiting.
 _IS_ITS_TURN = """mine.state = 'accepted'
                 AND NOT EXISTS (

@@ -2,25 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
 from django.db.models import Model
 
-from operations import claims
+from operations import claims, outbox
 from operations.claims import Claim
 from operations.outbox import Message
-from operations.prepared import Prepared
+from operations.prepared import Prepared, columns
 from operations.states import Outcome
 from runtimes.exceptions import StaleRuntimeError
 from runtimes.models import HealthSnapshot, Runtime
-
-
-def _columns(model: type[Model], prefix: str = "") -> str:
-    return ", ".join(prefix + one.attname for one in model._meta.concrete_fields)  # noqa: SLF001 - Django's public name for it
-
 
 # What is asked of it comes as one document. Each part stands on the one before: whoever does not hold the operation
 # (``held``), or took the record for another than it is (``recorded``), closes nothing and says nothing.
@@ -37,11 +32,11 @@ _END = Prepared(
          WHERE mine.state = 'running' AND mine.fence = asked.fence
            FOR UPDATE OF mine),
          recorded AS (
-        INSERT INTO runtimes_runtime AS known ({_columns(Runtime)})
-        SELECT {_columns(Runtime, "new.")}
+        INSERT INTO runtimes_runtime AS known ({columns(Runtime)})
+        SELECT {columns(Runtime, "new.")}
           FROM held, asked, jsonb_populate_record(NULL::runtimes_runtime, asked.record) AS new
          WHERE asked.record IS NOT NULL
-            ON CONFLICT (game_id) DO UPDATE SET ({_columns(Runtime)}) = ROW ({_columns(Runtime, "excluded.")})
+            ON CONFLICT (game_id) DO UPDATE SET ({columns(Runtime)}) = ROW ({columns(Runtime, "excluded.")})
          WHERE known.status = (SELECT status_before FROM asked) AND known.fence < excluded.fence
      RETURNING known.game_id),
          closed AS (
@@ -56,19 +51,14 @@ _END = Prepared(
          WHERE mine.id = held.id AND (asked.record IS NULL OR EXISTS (SELECT FROM recorded))
      RETURNING mine.id),
          noted AS (
-        INSERT INTO runtimes_healthsnapshot ({_columns(HealthSnapshot)})
-        SELECT {_columns(HealthSnapshot, "new.")}
+        INSERT INTO runtimes_healthsnapshot ({columns(HealthSnapshot)})
+        SELECT {columns(HealthSnapshot, "new.")}
           FROM closed, asked, jsonb_populate_record(NULL::runtimes_healthsnapshot, asked.health) AS new
          WHERE asked.health IS NOT NULL
             ON CONFLICT (runtime_id) DO UPDATE
-           SET ({_columns(HealthSnapshot)}) = ROW ({_columns(HealthSnapshot, "excluded.")})),
+           SET ({columns(HealthSnapshot)}) = ROW ({columns(HealthSnapshot, "excluded.")})),
          said AS (
-        INSERT INTO operations_outboxevent (topic, dedupe_key, game_id, fields, stream_entry_id)
-        SELECT one.topic, one.dedupe_key, one.game_id, one.fields, ''
-          FROM closed, asked, jsonb_to_recordset(asked.messages) AS one (
-               place integer, topic text, dedupe_key text, game_id text, fields jsonb)
-         ORDER BY one.place
-            ON CONFLICT (dedupe_key) DO NOTHING)
+        {outbox.QUEUE.format(source="closed, asked, jsonb_to_recordset(asked.messages)")})
     SELECT EXISTS (SELECT FROM held) AS is_held, EXISTS (SELECT FROM closed) AS is_closed
     """,  # noqa: S608 - columns of our own models; every value is a parameter
 )
@@ -115,7 +105,7 @@ def store(claim: Claim, ending: Ending) -> None:
         "status_before": ending.status_before,
         "record": _row(ending.record),
         "health": _row(ending.health),
-        "messages": [{"place": place, **asdict(one)} for place, one in enumerate(ending.messages)],
+        "messages": outbox.rows(ending.messages),
     }
     with connection.cursor() as cursor:
         cursor.execute(*_END.bind({"asked": json.dumps(asked, default=datetime.isoformat)}))

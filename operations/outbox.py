@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -16,15 +16,14 @@ from operations.states import Topic
 # PostgreSQL notifies this channel for every statement that adds events (trigger in migration 0001).
 WAKE_CHANNEL = "rtm_outbox"
 
-# By hand: every operation ends with these two, and to have them written takes longer than to have them done.
-_QUEUE = """
-    INSERT INTO operations_outboxevent (topic, dedupe_key, game_id, fields, stream_entry_id)
-    SELECT topic, dedupe_key, game_id, fields, ''
-      FROM jsonb_to_recordset(%s) AS said (
-           place integer, topic text, dedupe_key text, game_id text, fields jsonb)
-     ORDER BY place
-        ON CONFLICT (dedupe_key) DO NOTHING
-"""
+# By hand, like the look for what is unpublished: every operation needs both, and to have them written takes longer than
+# to have them done. ``source`` ends with the set of messages; it comes from our own modules alone.
+QUEUE = """INSERT INTO operations_outboxevent (topic, dedupe_key, game_id, fields, stream_entry_id)
+        SELECT one.topic, one.dedupe_key, one.game_id, one.fields, ''
+          FROM {source} AS one (place integer, topic text, dedupe_key text, game_id text, fields jsonb)
+         ORDER BY one.place
+            ON CONFLICT (dedupe_key) DO NOTHING"""
+_QUEUE_THESE = QUEUE.format(source="jsonb_to_recordset(%s)")
 _UNPUBLISHED = Prepared(
     "unpublished_events",
     """
@@ -56,17 +55,21 @@ class Queued(NamedTuple):
 def queue(messages: Sequence[Message]) -> None:
     """Queue messages in the caller's transaction, in order. Idempotent: a key already known adds nothing."""
     if messages:
-        rows = [{"place": place, **asdict(one)} for place, one in enumerate(messages)]
         with connection.cursor() as cursor:
-            cursor.execute(_QUEUE, [json.dumps(rows)])
+            cursor.execute(_QUEUE_THESE, [json.dumps(rows(messages))])
+
+
+def rows(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages as ``QUEUE`` wants them."""
+    return [{"place": place, **asdict(one)} for place, one in enumerate(messages)]
 
 
 def unpublished(*, limit: int, without: Collection[Topic] = ()) -> list[Queued]:
     """The oldest events not yet published, in the order in which they must be; those of some topics left out."""
     with connection.cursor() as cursor:
         cursor.execute(*_UNPUBLISHED.bind({"without": list(without), "limit": limit}))
-        rows = cursor.fetchall()
-    return [Queued(event_id, Topic(topic), key, json.loads(fields)) for event_id, topic, key, fields in rows]
+        found = cursor.fetchall()
+    return [Queued(event_id, Topic(topic), key, json.loads(fields)) for event_id, topic, key, fields in found]
 
 
 def mark_published(entry_ids: Mapping[int, str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.db import connection
+from django.db.models import Model
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
@@ -18,10 +19,15 @@ _PARAMETER = re.compile(r"%\((\w+)\)s")
 _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
+def columns(model: type[Model], prefix: str = "") -> str:
+    """All columns of a model, by name, for a statement that must not say ``*``."""
+    return ", ".join(prefix + one.attname for one in model._meta.concrete_fields)  # noqa: SLF001 - Django's public name for it
+
+
 class Prepared:
     """One statement with parameters ``%(name)s``, under a name that is unique in this program.
 
-    It must name each column that it returns: after a migration, ``*`` would no longer be what was prepared.
+    It must name each column that it returns (``columns``): ``*`` would be something else after a migration.
     """
 
     def __init__(self, name: str, text: str) -> None:

@@ -38,12 +38,13 @@ def remove_networks(client: docker.DockerClient, identity: str) -> None:
     Raises LocalError when one stays in use: containers whose removal is under way still count for a while.
     """
     for network in client.networks.list(filters={"label": f"{LABEL_LOCAL}={identity}"}):
-        if not wait_until(partial(_is_removed, network), timeout_seconds=_IN_USE_SECONDS):
+        if not wait_until(partial(_remove_network, network), timeout_seconds=_IN_USE_SECONDS):
             message = f"network {network.name} stays in use; see: docker network inspect {network.name}"
             raise LocalError(message)
 
 
-def _is_removed(network: Network) -> bool:
+def _remove_network(network: Network) -> bool:
+    """Try it; whether it is gone."""
     try:
         _free(network)
         network.remove()
