@@ -201,6 +201,8 @@ class Watcher:
     def _ask_again(self) -> None:
         now = time.monotonic()
         due = self._retries.due(now)
+        if not due:
+            return
         started = self._retries.only_started(due)
         ours = self._on_record(started) if started else set()
         self._retries.settle(ours, (), now=now)
