@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from runtimes.containers.fake import FakeEngine, FakeImage, shared_engine
 from tests.conftest import RtmSettings
+from tests.integration.hint_rigs import QUEUED, QueuedHints
 from tests.integration.rest_rigs import IMAGE, NEXT_MINOR, NEXT_PATCH, WORKER_AT_HAND
 from tests.integration.rigs import NETWORK, Rig, healthy_images
 
@@ -75,3 +76,13 @@ def no_worker(worker_at_hand: None, settings: Settings, rtm_settings: RtmSetting
     del worker_at_hand
     settings.RTM_HINTS = "operations.dispatch.NoHints"
     rtm_settings(rest_wait_seconds=0.05)
+
+
+@pytest.fixture
+def queued_hints(rig: Rig, settings: Settings) -> Iterator[None]:
+    """Hints wait in a queue until the test lets a worker take one."""
+    del rig  # it chooses its own hints first
+    settings.RTM_HINTS = QUEUED
+    QueuedHints.queue.clear()
+    yield
+    QueuedHints.queue.clear()

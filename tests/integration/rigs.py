@@ -85,6 +85,10 @@ class Rig:
         return named[0] if named else None
 
 
+class WorkerDiedError(BaseException):
+    """Ends a worker in this process as kill -9 would: nothing of ours catches it."""
+
+
 def record(game_id: str = "g1") -> Runtime:
     """The record of a game that has one."""
     return Runtime.objects.get(pk=game_id)

@@ -13,13 +13,18 @@ from operations.states import OpKind, OpSource, OpState, Outcome
 from runtimes.containers.base import ContainerState
 from runtimes.models import Runtime
 from runtimes.states import RuntimeStatus
-from tests.integration.rigs import IMAGE, OTHER_IMAGE, Rig, expire_lease, health_events, record, results
+from tests.integration.rigs import (
+    IMAGE,
+    OTHER_IMAGE,
+    Rig,
+    WorkerDiedError,
+    expire_lease,
+    health_events,
+    record,
+    results,
+)
 
 REPLACEMENTS = [OpKind.RESTART, OpKind.PATCH]
-
-
-class WorkerDiedError(BaseException):
-    """Ends a worker in this process as kill -9 would: nothing of ours catches it."""
 
 
 def ask_to_replace(rig: Rig, op_kind: OpKind) -> Operation:

@@ -1,19 +1,17 @@
 """A crowd of jobs for one game sends no crowd of messages, and leaves the others their turn."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
-from pytest_django import Settings
 
 from operations import claims, runner
 from operations.intake import OperationRequest, accept
 from operations.models import Operation
 from operations.states import OpKind, OpSource, OpState
 from tests.integration.hint_rigs import (
-    QUEUED,
     QueuedHints,
     follow_all_hints,
     follow_one_hint,
@@ -24,14 +22,7 @@ from tests.integration.rigs import Rig, expire_lease
 
 CROWD = 10_000
 
-
-@pytest.fixture(autouse=True)
-def _queued_hints(rig: Rig, settings: Settings) -> Iterator[None]:
-    del rig  # it chooses its own hints first
-    settings.RTM_HINTS = QUEUED
-    QueuedHints.queue.clear()
-    yield
-    QueuedHints.queue.clear()
+pytestmark = pytest.mark.usefixtures("queued_hints")
 
 
 def stops(game_id: str, count: int, *, batch: str = "") -> list[OperationRequest]:

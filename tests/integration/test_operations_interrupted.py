@@ -3,14 +3,22 @@
 import pytest
 
 from operations import runner
+from operations.models import Operation
 from operations.states import OpSource, OpState, Outcome
 from runtimes.containers.base import ContainersUnavailableError
 from runtimes.models import Runtime
 from runtimes.states import RuntimeStatus
 from tests.conftest import RtmSettings
-from tests.integration.rigs import Rig, end_backoff, expire_lease, health_events, record, results
+from tests.integration.rigs import Rig, WorkerDiedError, end_backoff, expire_lease, health_events, record, results
 
 AWAY = ContainersUnavailableError("Docker is away")
+
+
+def die_at(operation: Operation) -> None:
+    """A worker takes it up and is killed; then its lease ends."""
+    with pytest.raises(WorkerDiedError):
+        runner.run(operation.pk)
+    expire_lease(operation)
 
 
 class TestDockerAway:
@@ -76,19 +84,13 @@ class TestDockerAway:
         assert rig.engine.calls["stop"] == 1
 
 
-class WorkerDiedError(BaseException):
-    """Ends a worker in this process as kill -9 would: nothing of ours catches it."""
-
-
 class TestDeadWorkers:
     @pytest.mark.parametrize("moment", ["fail_before", "fail_after"])
     @pytest.mark.parametrize("call", ["find_image", "create", "start", "wait_exit"])
     def test_the_next_worker_goes_on_from_what_it_sees(self, rig: Rig, call: str, moment: str) -> None:
         getattr(rig.engine, moment)(call, WorkerDiedError())
         operation = rig.ask_start()
-        with pytest.raises(WorkerDiedError):
-            runner.run(operation.pk)
-        expire_lease(operation)
+        die_at(operation)
 
         assert rig.do(operation).outcome == Outcome.SUCCESS
         assert operation.attempt == 2
@@ -101,9 +103,7 @@ class TestDeadWorkers:
         operation = rig.ask_start()
         for _ in range(runner.MAX_ATTEMPTS):
             rig.engine.fail_after("create", WorkerDiedError())
-            with pytest.raises(WorkerDiedError):
-                runner.run(operation.pk)
-            expire_lease(operation)
+            die_at(operation)
             rig.engine.containers.clear()
 
         assert rig.do(operation).error_code == "internal_error"
@@ -114,9 +114,7 @@ class TestDeadWorkers:
         operation = rig.ask_start()
         for _ in range(runner.MAX_ATTEMPTS):
             rig.engine.fail_before("start", WorkerDiedError())
-            with pytest.raises(WorkerDiedError):
-                runner.run(operation.pk)
-            expire_lease(operation)
+            die_at(operation)
 
         assert rig.do(operation).error_code == "internal_error"
         assert rig.engine.containers == {}

@@ -9,14 +9,20 @@ from runtimes.containers.base import ContainerState, ContainersUnavailableError
 from runtimes.containers.fake import FakeImage
 from runtimes.models import Runtime
 from runtimes.states import RuntimeStatus
-from tests.integration.rigs import IMAGE, OTHER_IMAGE, Rig, end_backoff, expire_lease, health_events, record, results
+from tests.integration.rigs import (
+    IMAGE,
+    OTHER_IMAGE,
+    Rig,
+    WorkerDiedError,
+    end_backoff,
+    expire_lease,
+    health_events,
+    record,
+    results,
+)
 
 BREAKING_IMAGE = "galaxy-engine:2.0.0"
 AWAY = ContainersUnavailableError("Docker is away")
-
-
-class WorkerDiedError(BaseException):
-    """Ends a worker in this process as kill -9 would: nothing of ours catches it."""
 
 
 class TestRestart:

@@ -19,14 +19,19 @@ from runtimes.containers.fake import FakeImage
 from runtimes.models import Runtime
 from tests.conftest import RtmSettings
 from tests.integration.hint_rigs import QUEUED, QueuedHints, follow_all_hints
-from tests.integration.rigs import IMAGE, OTHER_IMAGE, Rig, end_backoff, expire_lease, published, results
+from tests.integration.rigs import (
+    IMAGE,
+    OTHER_IMAGE,
+    Rig,
+    WorkerDiedError,
+    end_backoff,
+    expire_lease,
+    published,
+    results,
+)
 
 AWAY = ContainersUnavailableError("Docker is away")
 REFUSED = ImagePullFailedError("the registry refused it")
-
-
-class WorkerDiedError(BaseException):
-    """Ends a worker in this process as kill -9 would: nothing of ours catches it."""
 
 
 @pytest.fixture(autouse=True)

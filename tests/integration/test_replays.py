@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 from django.db import transaction
-from pytest_django import Settings
 
 from operations import claims, replays
 from operations.intake import OperationRequest, accept
@@ -16,7 +15,6 @@ from operations.states import OpKind, OpSource, OpState
 from runtimes.containers.base import ContainerState
 from runtimes.models import Runtime
 from tests.integration.hint_rigs import (
-    QUEUED,
     QueuedHints,
     follow_all_hints,
     follow_one_hint,
@@ -26,16 +24,7 @@ from tests.integration.hint_rigs import (
 from tests.integration.rigs import IMAGE, OTHER_IMAGE, Rig, results
 from tests.servers.waiting import wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _queued_hints(rig: Rig, settings: Settings) -> Iterator[None]:
-    del rig  # it chooses its own hints first
-    settings.RTM_HINTS = QUEUED
-    QueuedHints.queue.clear()
-    yield
-    QueuedHints.queue.clear()
+pytestmark = pytest.mark.usefixtures("queued_hints")
 
 
 def up(rig: Rig, *game_ids: str) -> None:
