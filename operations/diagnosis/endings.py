@@ -15,6 +15,10 @@ from runtimes.states import RuntimeStatus
 _KILLED = 128 + 9
 _TERMINATED = 128 + 15
 _MIB = 1024**2
+_AFTER_SIGKILL = (
+    "Restart the game, and find out who stopped it; if nobody did, ask the kernel (dmesg) whether memory ran out: "
+    "a busy Docker can miss it"
+)
 _MORE_MEMORY = "Give it more memory (image label com.galaxy.memory, or RTMANAGER_DEFAULT_MEMORY)"
 
 
@@ -83,10 +87,13 @@ def _told(facts: Facts, end: End) -> tuple[Cause, str, NextStep]:
         step = remedies.restart(facts, f"{_MORE_MEMORY}, then restart the game; with the same limit it may die again")
         return Cause.OUT_OF_MEMORY, f"the kernel killed its engine for lack of memory{_limit(facts, before=' (')}", step
     words = remedies.last_words(facts)
-    if end.exit_code in {_KILLED, _TERMINATED}:
-        signal = "SIGKILL" if end.exit_code == _KILLED else "SIGTERM"
-        what = f"its engine was ended from outside ({signal}, exit code {end.exit_code}, not for lack of memory)"
+    if end.exit_code == _TERMINATED:
+        what = f"its engine was ended from outside (SIGTERM, exit code {end.exit_code})"
         return Cause.KILLED_OUTSIDE, what, remedies.restart(facts, "Restart the game, and find out who stopped it")
+    if end.exit_code == _KILLED:
+        # A busy Docker loses the kernel's word now and then, for good: that is no proof that memory was enough.
+        what = f"its engine was ended from outside (SIGKILL, exit code {end.exit_code}; Docker saw no lack of memory)"
+        return Cause.KILLED_OUTSIDE, what, remedies.restart(facts, _AFTER_SIGKILL)
     what = f"its engine ended by itself with exit code {end.exit_code}"
     return Cause.EXITED_BY_ITSELF, what, remedies.restart(facts, f"{words}, then restart the game")
 
