@@ -30,7 +30,7 @@ def database_unreachable(facts: Facts, now: datetime) -> Verdict | None:
 
 def docker_unreachable(facts: Facts, now: datetime) -> Verdict | None:
     """Without Docker it is unknown what runs. It is never said to be gone."""
-    is_known_here = facts.record or facts.last_operations or facts.head
+    is_known_here = facts.record or facts.last_asked or facts.last_operations or facts.head
     if facts.sight.is_known or not is_known_here:
         return None
     host = facts.rules.docker_host
