@@ -13,6 +13,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -20,6 +21,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, StackedInline
 
 from runtimes import tokens
+from runtimes.confirmation import Question, WhyForm, ask
 from runtimes.models import ApiToken, HealthSnapshot, Runtime
 
 SHORT_ID_LENGTH = 12
@@ -27,6 +29,7 @@ SHORT_ID_LENGTH = 12
 ROWS_PER_PAGE = 50
 # Time to bring the new token to where the old one is in use.
 ROTATION_GRACE = timedelta(hours=1)
+_ROTATED = "A new token takes its place and is shown once; this one opens doors for another hour, then no more."
 
 
 class ReadOnly:
@@ -110,6 +113,12 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for my
         model = ApiToken
         fields = ("name", "caller", "scopes", "expires_at", "note")
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if "note" in self.fields:
+            self.fields["note"].required = True
+            self.fields["note"].help_text = "What it is for and who asked for it. Kept with it and in the audit."
+
     def clean_name(self) -> str:
         """The name, if no current token has it."""
         name: str = self.cleaned_data["name"]
@@ -169,9 +178,23 @@ class ApiTokenAdmin(ModelAdmin):  # type: ignore[misc]  # django-unfold brings n
         obj.created_by = request.user.get_username()
         self._show(request, tokens.issue(obj))
 
+    def construct_change_message(
+        self,
+        request: HttpRequest,
+        form: Any,
+        formsets: Any,
+        add: bool = False,  # noqa: FBT001, FBT002 - Django's signature
+    ) -> Any:
+        """What the audit says of a new token; no other is ever edited."""
+        del request, formsets, add
+        return f"Made: {form.cleaned_data['note']}"
+
     @admin.action(description="Rotate: a new token now, the old one for another hour", permissions=["rotate"])
-    def rotate(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
-        """Replace each chosen token; those that cannot be are named."""
+    def rotate(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> TemplateResponse | None:
+        """Say what will happen and ask why, then replace each chosen token; those that cannot be are named."""
+        form = WhyForm.read(request)
+        if not form.is_valid():
+            return ask(request, form, Question("rotate", "Rotate tokens", [(one, _ROTATED) for one in chosen]))
         for token in chosen:
             try:
                 issued = tokens.rotate(
@@ -180,17 +203,30 @@ class ApiTokenAdmin(ModelAdmin):  # type: ignore[misc]  # django-unfold brings n
             except tokens.TokenError as error:
                 self.message_user(request, str(error), messages.ERROR)
             else:
-                self.log_change(request, token, f"Rotated; its successor is {issued.token.public_id}.")
+                told = f"Rotated, its successor is {issued.token.public_id}: {form.because_given}"
+                self.log_change(request, token, told)
                 self._show(request, issued)
+        return None
 
     @admin.action(description="Revoke: refused from now on", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
-        """Refuse each chosen token from now on."""
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> TemplateResponse | None:
+        """Say what will happen and ask why, then refuse each chosen token from now on."""
+        form = WhyForm.read(request)
+        if not form.is_valid():
+            return ask(request, form, Question("revoke", "Revoke tokens", [(one, _revoked(one)) for one in chosen]))
         for token in chosen.filter(revoked_at__isnull=True):
-            self.log_change(request, token, "Revoked.")
+            self.log_change(request, token, f"Revoked: {form.because_given}")
         count = tokens.revoke(chosen, now=timezone.now())
         self.message_user(request, f"Revoked {count} token(s).", messages.SUCCESS)
+        return None
 
     def _show(self, request: HttpRequest, issued: tokens.IssuedToken) -> None:
         text = f"The token of {issued.token}, shown this once: {issued.bearer}"
         self.message_user(request, text, messages.WARNING)
+
+
+def _revoked(token: ApiToken) -> str:
+    if token.revoked_at is not None:
+        return "It is revoked already: nothing changes."
+    last = f"{token.last_used_at:%Y-%m-%d %H:%M} UTC" if token.last_used_at else "never"
+    return f"Refused from now on, for good. Last used: {last}."

@@ -1,30 +1,37 @@
 """What operators see of the edges: entries that no job could be read from, and the way to redrive them."""
 
+from collections.abc import Mapping
+
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from operations.dead_letters import read_fields
+from operations.dead_letters import describe_mending, read_fields
 from operations.models import DeadLetter
 from runtimes.admin import ReadOnly, render_json
+from runtimes.confirmation import Question, WhyForm, ask
 from runtimes.exceptions import RuntimeManagerError
-from tasks.redrive import redrive, split_mending
+from tasks.redrive import Redriven, foretell, redrive, split_mending
 
 
-class MendingForm(ActionForm):
-    """The action's drop-down, with a line for fields to replace."""
+class RedriveForm(WhyForm):
+    """Why, and the fields to replace."""
 
     mending = forms.CharField(
         required=False,
-        label="Mended fields:",
-        widget=forms.TextInput(attrs={"placeholder": "reason=cancelled image_ref=…", "size": 40}),
+        label="Mended fields",
+        help_text="Such as reason=cancelled image_ref=galaxy-engine:1.4.2; for all of the letters. Look again to see "
+        "what they would become.",
+        widget=UnfoldAdminTextInputWidget,
     )
+    field_order = ("mending", "because")
 
 
 @admin.register(DeadLetter)
@@ -38,7 +45,6 @@ class DeadLetterAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unf
     ordering = ("-id",)
     show_full_result_count = False
     actions = ("redrive_selected",)
-    action_form = MendingForm
     fieldsets = (
         (None, {"fields": ("id", "stream", "entry_id", "received_at", "game_id", "reason", "pretty_fields")}),
         ("Redriven", {"fields": ("redriven_at", "redriven_by", "became", "note")}),
@@ -49,18 +55,32 @@ class DeadLetterAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unf
         return bool(request.user.has_perm("operations.change_deadletter"))
 
     @admin.action(description="Redrive, oldest first", permissions=["redrive"])
-    def redrive_selected(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
-        """Make jobs of the letters; tells each that is refused."""
-        for letter_id in letters.order_by("id").values_list("id", flat=True):
+    def redrive_selected(self, request: HttpRequest, chosen: QuerySet[DeadLetter]) -> TemplateResponse | None:
+        """Say what each letter would become and ask why, then make jobs of them; tells each that is refused."""
+        letters = chosen.order_by("id")
+        form = RedriveForm.read(request)
+        if not form.is_valid():
+            mending = form["mending"].value() or ""
+            foretold = [(letter, _foretold(letter, mending)) for letter in letters]
+            return ask(request, form, Question("redrive_selected", "Redrive dead letters", foretold, has_preview=True))
+        for letter in letters:
             try:
-                mended = split_mending(request.POST.get("mending", ""))
-                done = redrive(letter_id, mended=mended, by=request.user.get_username())
+                mended = split_mending(form.cleaned_data["mending"])
+                done = redrive(letter.pk, mended=mended, by=request.user.get_username(), note=form.because_given)
             except RuntimeManagerError as error:
-                self.message_user(request, f"Dead letter {letter_id} not redriven: {error.message}.", messages.ERROR)
+                self.message_user(request, f"Dead letter {letter.pk} not redriven: {error.message}.", messages.ERROR)
             else:
-                told = f"Redriven as operation {done.operation.pk}" + (f" with {mended}" if mended else "")
-                self.log_change(request, DeadLetter.objects.get(pk=letter_id), f"{told}.")
-                self.message_user(request, f"Dead letter {letter_id} is operation {done.operation.pk}.")
+                self._tell(request, done, mended=mended, because=form.because_given)
+        return None
+
+    def _tell(self, request: HttpRequest, done: Redriven, *, mended: Mapping[str, str], because: str) -> None:
+        became = f"operation {done.operation.pk}"
+        if done.is_replay:
+            self.message_user(request, f"Dead letter {done.letter.pk} was {became} already: nothing done.")
+        else:
+            note = describe_mending(mended, note=because)
+            self.log_change(request, done.letter, f"Redriven as {became}: {note}")
+            self.message_user(request, f"Dead letter {done.letter.pk} is {became}.")
 
     @admin.display(description="became", ordering="redriven_as")
     def became(self, letter: DeadLetter) -> SafeString | str:
@@ -74,3 +94,10 @@ class DeadLetterAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unf
     def pretty_fields(self, letter: DeadLetter) -> SafeString:
         """What the producer sent."""
         return render_json(read_fields(letter))
+
+
+def _foretold(letter: DeadLetter, mending: str) -> str:
+    try:
+        return " ".join(foretell(letter, split_mending(mending)))
+    except RuntimeManagerError as error:
+        return f"Would be refused: {error.message}."

@@ -76,6 +76,19 @@ def redrive(letter_id: int, *, mended: Mapping[str, str], by: str, note: str = "
     return Redriven(letter, operation, is_replay=False)
 
 
+def foretell(letter: DeadLetter, mended: Mapping[str, str]) -> list[str]:
+    """What a redrive would do, in sentences. Raises InvalidRequestError like read_job. Changes nothing."""
+    job = read_job(letter, mended)
+    words = ", ".join(f"{name} {value}" for name, value in job.arguments.items())
+    told = [f"Would ask to {job.op_kind} game {job.game_id} ({words})."]
+    if letter.redriven_at is not None:
+        told.append(f"But it was redriven already, as operation {letter.redriven_as_id}.")
+    newer = dead_letters.accepted_since(letter, job.game_id)
+    if newer:
+        told.append(f"{newer} operation(s) of this game were accepted since it came; it would follow them.")
+    return told
+
+
 def read_mending(words: Iterable[str]) -> dict[str, str]:
     """``field=value`` words as a mapping. Raises InvalidRequestError for a word of another form."""
     mended = {}

@@ -98,7 +98,7 @@ def _live(game_id: str, what: str, content: SafeString) -> SafeString:
 class AuditAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfold brings no types
     """Who did what, when and why. Nobody edits it."""
 
-    list_display = ("action_time", "user", "about", "object_repr", "change_message")
+    list_display = ("action_time", "user", "about", "which", "what_and_why")
     list_filter = ("content_type", "action_flag")
     search_fields = ("object_id__exact", "user__username__exact")
     search_help_text = "A whole game id (or another object's id) or a whole user name."
@@ -110,6 +110,16 @@ class AuditAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # django-unfold b
     def about(self, entry: LogEntry) -> str:
         """The kind of thing."""
         return str(entry.content_type.name if entry.content_type else "")
+
+    @admin.display(description="which", ordering="object_repr")
+    def which(self, entry: LogEntry) -> str:
+        """The thing by its name."""
+        return entry.object_repr
+
+    @admin.display(description="what, and why")
+    def what_and_why(self, entry: LogEntry) -> str:
+        """In words, also where Django keeps a structure."""
+        return entry.get_change_message()
 
 
 @admin.register(User)

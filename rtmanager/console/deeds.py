@@ -12,35 +12,27 @@ from django.conf import settings
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.core.validators import MaxLengthValidator
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from operations.intake import OperationRequest, accept_unless_busy
 from operations.models import Operation
 from operations.states import OpKind, OpSource, StopReason
+from runtimes.confirmation import WhyForm
 from runtimes.exceptions import RuntimeManagerError
 from runtimes.images import check_image_ref
 from runtimes.models import Runtime
 from runtimes.states import RuntimeStatus
 
-_LONGEST_REASON = 500
 
-
-class DeedForm(forms.Form):
+class DeedForm(WhyForm):
     """What every deed asks for: why. The nonce makes one form one deed, also when it is sent twice."""
 
-    because = forms.CharField(
-        label="Why",
-        help_text="Kept in the operation and in the audit; whoever looks later will want to know.",
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        validators=[MaxLengthValidator(_LONGEST_REASON)],
-    )
     nonce = forms.UUIDField(widget=forms.HiddenInput)
 
     def arguments(self, runtime: Runtime | None) -> dict[str, str]:
         """The operation's arguments for one game."""
         del runtime
-        return {"because": self.cleaned_data["because"]}
+        return {"because": self.because_given}
 
 
 class StartForm(DeedForm):
@@ -130,7 +122,7 @@ def ask(deed: Deed, game_ids: Sequence[str], *, form: DeedForm, user: User) -> A
             asked.refusals[game_id] = error.message
         else:
             asked.operations.append(operation)
-            _note_in_audit(deed, operation, user=user, because=form.cleaned_data["because"])
+            _note_in_audit(deed, operation, user=user, because=form.because_given)
     return asked
 
 

@@ -4,6 +4,7 @@ import json
 from io import StringIO
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -19,6 +20,7 @@ from tests.integration.rigs import IMAGE, OTHER_IMAGE, Rig, published, results
 START, STOP = "runtime:start_jobs", "runtime:stop_jobs"
 BORED = {"game_id": "g1", "reason": "boredom", "requested_at_ms": "1700000000000"}
 LIST = "admin:operations_deadletter_changelist"
+CONFIRMED = {"confirm": "yes", "because": "Lobby 2.3 sent the wrong word"}
 
 pytestmark = pytest.mark.usefixtures("rig")
 
@@ -43,8 +45,9 @@ def run(command: str, *words: str) -> str:
     return said.getvalue()
 
 
-def redrive_in_admin(client: Client, letter: DeadLetter, *, mending: str) -> str:
-    data = {"action": "redrive_selected", "_selected_action": str(letter.pk), "mending": mending}
+def redrive_in_admin(client: Client, letter: DeadLetter, *, mending: str = "", **sent: str) -> str:
+    """Choose the action, or send the page that asks about it."""
+    data = {"action": "redrive_selected", "_selected_action": str(letter.pk), "mending": mending, **sent}
     return client.post(reverse(LIST), data, follow=True).content.decode()
 
 
@@ -207,12 +210,33 @@ def test_an_administrator_mends_and_redrives_from_the_list(client: Client) -> No
     client.force_login(User.objects.create_superuser("op"))
     letter = receive(BORED)
 
-    page = redrive_in_admin(client, letter, mending="reason=cancelled")
+    page = redrive_in_admin(client, letter, mending="reason=cancelled", **CONFIRMED)
 
     operation = Operation.objects.get()
     assert f"Dead letter {letter.pk} is operation {operation.pk}." in page
     letter.refresh_from_db()
     assert (letter.redriven_by, letter.redriven_as) == ("op", operation)
+    assert letter.note == "set reason='cancelled'; Lobby 2.3 sent the wrong word"
+    assert LogEntry.objects.get().change_message == f"Redriven as operation {operation.pk}: {letter.note}"
+    again = redrive_in_admin(client, letter, mending="reason=cancelled", **CONFIRMED)
+    assert f"Dead letter {letter.pk} was operation {operation.pk} already: nothing done." in again
+    assert LogEntry.objects.count() == 1
+
+
+def test_an_administrator_sees_what_a_letter_would_become_and_must_say_why(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("op"))
+    letter = receive(BORED)
+
+    chosen = redrive_in_admin(client, letter)
+    mended = redrive_in_admin(client, letter, mending="reason=cancelled", look_again="yes", because="wrong word")
+    unexplained = redrive_in_admin(client, letter, mending="reason=cancelled", confirm="yes", because="")
+
+    assert "Would be refused" in chosen
+    assert "boredom" in chosen
+    assert "Would ask to stop game g1 (reason cancelled)." in mended
+    assert "wrong word" in mended
+    assert "This field is required" in unexplained
+    assert not Operation.objects.exists()
 
 
 @pytest.mark.parametrize(("mending", "reason"), [("", "boredom"), ("reason='", "No closing quotation")])
@@ -220,7 +244,7 @@ def test_an_administrator_is_told_why_a_letter_is_refused(client: Client, mendin
     client.force_login(User.objects.create_superuser("op"))
     letter = receive(BORED)
 
-    page = redrive_in_admin(client, letter, mending=mending)
+    page = redrive_in_admin(client, letter, mending=mending, **CONFIRMED)
 
     assert f"Dead letter {letter.pk} not redriven" in page
     assert reason in page
@@ -233,7 +257,7 @@ def test_who_may_only_look_cannot_redrive(client: Client) -> None:
     client.force_login(watcher)
     letter = receive(BORED)
 
-    redrive_in_admin(client, letter, mending="reason=cancelled")
+    redrive_in_admin(client, letter, mending="reason=cancelled", **CONFIRMED)
 
     assert client.get(reverse(LIST)).status_code == 200
     assert not Operation.objects.exists()

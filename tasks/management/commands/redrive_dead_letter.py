@@ -4,9 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from operations.dead_letters import accepted_since
 from runtimes.exceptions import RuntimeManagerError
-from tasks.redrive import find_letter, read_job, read_mending, redrive
+from tasks.redrive import find_letter, foretell, read_mending, redrive
 
 
 class Command(BaseCommand):
@@ -37,15 +36,8 @@ class Command(BaseCommand):
             raise CommandError(message) from None
 
     def _preview(self, letter_id: int, mended: dict[str, str]) -> None:
-        letter = find_letter(letter_id)
-        job = read_job(letter, mended)
-        words = ", ".join(f"{name} {value}" for name, value in job.arguments.items())
-        self.stdout.write(f"Would ask to {job.op_kind} game {job.game_id} ({words}).")
-        if letter.redriven_at is not None:
-            self.stdout.write(f"But it was redriven already, as operation {letter.redriven_as_id}.")
-        newer = accepted_since(letter, job.game_id)
-        if newer:
-            self.stdout.write(f"{newer} operation(s) of this game were accepted since it came; it would follow them.")
+        for sentence in foretell(find_letter(letter_id), mended):
+            self.stdout.write(sentence)
 
     def _redrive(self, letter_id: int, mended: dict[str, str], *, by: str, note: str) -> None:
         done = redrive(letter_id, mended=mended, by=by, note=note)
