@@ -2,6 +2,9 @@
 
 from runtimes.exceptions import RuntimeManagerError
 
+# The reason of an operation that its worker gave back because it had lost the record, not Docker.
+DATABASE_WENT_AWAY = "PostgreSQL went away in the middle of it"
+
 
 class LeaseLostError(RuntimeManagerError):
     """Another worker owns the operation by now: stop at once, write nothing, say nothing to the outside."""

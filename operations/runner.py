@@ -17,7 +17,7 @@ from operations.actions import ACTIONS, abandon, take_back
 from operations.attempts import Attempt, FailedWithAftermathError, Result
 from operations.claims import Claim
 from operations.dispatch import hints
-from operations.exceptions import LeaseLostError, PullAwaitedError
+from operations.exceptions import DATABASE_WENT_AWAY, LeaseLostError, PullAwaitedError
 from operations.leases import keeper
 from operations.states import REST_SOURCES, OpKind
 from runtimes.containers import connect
@@ -111,14 +111,14 @@ def _give_back(claim: Claim) -> None:
     # Too old, it counts like any other that ended in silence: nothing is tried for ever.
     if claims.is_overdue(claim):
         return
-    reason, delay = "PostgreSQL went away in the middle of it", backoff_seconds(claim.operation.deferrals)
+    delay = backoff_seconds(claim.operation.deferrals)
     with _named(claim):
         try:
-            claims.defer(claim, delay_seconds=delay, reason=reason)
+            claims.defer(claim, delay_seconds=delay, reason=DATABASE_WENT_AWAY)
         except LeaseLostError as lost:
             log.info("operation_abandoned", reason=lost.message)
         else:
-            log.info("operation_deferred", reason=reason, delay_seconds=round(delay, 1))
+            log.info("operation_deferred", reason=DATABASE_WENT_AWAY, delay_seconds=round(delay, 1))
 
 
 def _attempt(claim: Claim) -> None:

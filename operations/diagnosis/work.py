@@ -6,6 +6,7 @@ from operations.diagnosis.facts import Facts, current_step
 from operations.diagnosis.servers import is_canary_late, silent_parts, start_workers
 from operations.diagnosis.verdicts import Cause, NextAutomatic, NextStep, Severity, Verdict
 from operations.diagnosis.words import moment, one_line, span
+from operations.exceptions import DATABASE_WENT_AWAY
 from operations.models import Operation
 from operations.states import OpKind, OpState
 
@@ -111,9 +112,16 @@ def _backing_off(facts: Facts, head: Operation) -> Verdict:
         f"{_name(head)} of game {facts.game_id} could not be done and waits before it is tried again",
         detail=f"{reason}. It was put off {head.deferrals} times.",
         automatic=NextAutomatic("It is tried again", head.not_before),
-        step=NextStep("Nothing but to see that Docker is well; it is tried again by itself",
-                      command=facts.rules.docker("version")),
+        step=_while_it_waits(facts, head),
     )  # fmt: skip
+
+
+def _while_it_waits(facts: Facts, head: Operation) -> NextStep:
+    if head.error_message == DATABASE_WENT_AWAY:
+        return NextStep("Nothing: PostgreSQL is back, and it is tried again by itself")
+    return NextStep(
+        "Nothing but to see that Docker is well; it is tried again by itself", command=facts.rules.docker("version")
+    )
 
 
 def _pulling(facts: Facts, head: Operation, *, since: datetime, now: datetime) -> Verdict:

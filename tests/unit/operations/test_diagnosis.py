@@ -10,6 +10,7 @@ from operations.diagnosis.facts import Facts, StateDirectory
 from operations.diagnosis.refusals import VERBS, refusal
 from operations.diagnosis.table import diagnose
 from operations.diagnosis.verdicts import Cause, Severity, Verdict
+from operations.exceptions import DATABASE_WENT_AWAY
 from operations.models import BlackBox
 from runtimes.containers.base import ContainerState
 from tests.unit.operations.explained_games import (
@@ -144,6 +145,16 @@ class TestWork:
     def test_workers_that_died_of_an_operation_are_counted(self) -> None:
         assert "2 ended in silence" in told(at_work(running(attempt=4, deferrals=1), living_claims=1)).detail
 
+    def test_docker_is_not_suspected_of_what_postgresql_has_interrupted(self) -> None:
+        put_off = waiting(not_before=NOW + timedelta(seconds=8), deferrals=1, error_message=DATABASE_WENT_AWAY)
+
+        verdict = told(at_work(put_off))
+
+        assert verdict.cause == Cause.BACKING_OFF
+        assert DATABASE_WENT_AWAY in verdict.detail
+        assert "Docker" not in verdict.step.text
+        assert verdict.step.command == ""
+
     def test_waiting_for_somebody_elses_pull_is_a_pull(self) -> None:
         one = waiting("start", awaits_image=OTHER_IMAGE, not_before=NOW + timedelta(seconds=9))
 
@@ -244,6 +255,10 @@ class TestEnds:
     )
     def test_the_exit_code_tells_a_killing_from_an_end(self, code: int, cause: str) -> None:
         assert told(replace(UP, sight=sees(ended(code)))).cause == cause
+
+    def test_docker_that_has_seen_no_lack_of_memory_is_not_taken_as_proof(self) -> None:
+        assert "dmesg" in told(replace(UP, sight=sees(ended(137)))).step.text
+        assert "dmesg" not in told(replace(UP, sight=sees(ended(143)))).step.text
 
     def test_137_for_lack_of_memory_is_no_killing(self) -> None:
         verdict = told(GAMES["out_of_memory"])
