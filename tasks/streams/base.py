@@ -106,7 +106,11 @@ class JobStreams(Protocol):
 
 
 class EventStreams(Protocol):
-    """The streams RTM writes. Every call may raise StreamsUnavailableError."""
+    """The streams RTM writes. Every call may raise StreamsUnavailableError.
+
+    Whoever has asked for last ids relies on them until the connection breaks: the server may come back with less than
+    it had. So the first call after a break raises, however soon the server is back, and takes no effect.
+    """
 
     def publish_once(self, publications: Sequence[Publication]) -> list[str]:
         """Append each to its stream, in order, unless its dedupe key was published before; returns the entry

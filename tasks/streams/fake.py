@@ -26,6 +26,7 @@ class FakeStreamServer:
         self.markers: dict[str, str] = {}
         self.is_away = False
         self.loses_replies = False
+        self.starts = 1
         self._deleted: dict[str, str] = defaultdict(lambda: "0-0")
         self._ids = itertools.count(1)
 
@@ -45,6 +46,10 @@ class FakeStreamServer:
         """Forget everything, groups and markers too; the clock goes on."""
         for held in (self.streams, self.delivered, self.pending, self.markers, self._deleted):
             held.clear()
+
+    def restart(self) -> None:
+        """Break all connections; with all it holds, for ``flush`` is there for the rest."""
+        self.starts += 1
 
     def last_entry_id(self, stream: str) -> str:
         """The highest id given out, deleted entries included."""
@@ -123,10 +128,22 @@ class FakeEventStreams:
 
     def __init__(self, server: FakeStreamServer) -> None:
         self.server = server
+        # The start of the server whose last ids are relied on.
+        self._relied_on: int | None = None
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        relied_on, self._relied_on = self._relied_on, None
+        with self.server.call():
+            if relied_on not in {None, self.server.starts}:
+                message = "Redis does not answer (the connection broke)"
+                raise StreamsUnavailableError(message)
+            yield
+        self._relied_on = relied_on
 
     def publish_once(self, publications: Sequence[Publication]) -> list[str]:
         """See EventStreams."""
-        with self.server.call():
+        with self._call():
             return [self._publish(one) for one in publications]
 
     def _publish(self, one: Publication) -> str:
@@ -137,5 +154,7 @@ class FakeEventStreams:
 
     def last_entry_id(self, stream: str) -> str:
         """See EventStreams."""
-        with self.server.call():
-            return self.server.last_entry_id(stream)
+        with self._call():
+            last = self.server.last_entry_id(stream)
+        self._relied_on = self.server.starts
+        return last

@@ -60,8 +60,8 @@ def _unavailable(doing: str) -> Iterator[None]:
         raise StreamsUnavailableError(message) from error
 
 
-def connect(url: str) -> redis.Redis:
-    """A client that reports trouble instead of hiding it.
+def connect(url: str, **options: Any) -> redis.Redis:
+    """A client that reports trouble instead of hiding it; ``options`` are redis-py's for its connections.
 
     redis-py repeats a command whose reply got lost, up to ten times by default; for XADD that means two entries.
     """
@@ -72,6 +72,7 @@ def connect(url: str) -> redis.Redis:
         socket_connect_timeout=2,
         health_check_interval=15,
         decode_responses=False,
+        **options,
     )
 
 
@@ -112,16 +113,24 @@ class RedisJobStreams:
         self._client = connect(url)
         self.names = tuple(names)
         self._foreign_idle_ms = foreign_idle_ms
+        self._had_group = False
 
     def ensure_group(self) -> None:
         """See JobStreams."""
-        for name in self.names:
-            with _unavailable(f"making the consumer group of {name}"):
-                try:
-                    self._client.xgroup_create(name, GROUP, id="0", mkstream=True)
-                except redis.ResponseError as error:
-                    if "BUSYGROUP" not in str(error):
-                        raise
+        made = [name for name in self.names if self._make_group(name)]
+        if made and self._had_group:
+            log.warning("consumer_group_recreated", streams=made)
+        self._had_group = True
+
+    def _make_group(self, name: str) -> bool:
+        with _unavailable(f"making the consumer group of {name}"):
+            try:
+                self._client.xgroup_create(name, GROUP, id="0", mkstream=True)
+            except redis.ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+                return False
+        return True
 
     def pending(self) -> list[StreamEntry]:
         """See JobStreams."""
@@ -166,7 +175,6 @@ class RedisJobStreams:
                 if not any(word in str(error) for word in ("NOGROUP", "UNBLOCKED")):
                     raise
                 # The server came back without its data: begin again; what is on record already is not done twice.
-                log.warning("consumer_group_recreated", streams=self.names)
                 self.ensure_group()
                 # Looked again: an empty answer unseen would say that no stream holds anything older.
                 answer, *summaries = self._look(count=count, block_ms=block_ms)
@@ -260,7 +268,26 @@ class RedisEventStreams:
     """The streams RTM writes."""
 
     def __init__(self, url: str) -> None:
-        self._client = connect(url)
+        self._relies_on_last_ids = False
+        self._client = connect(url, redis_connect_func=self._on_connect)
+
+    def _on_connect(self, connection: Any) -> None:
+        """redis-py makes a new connection without a word where it finds the old one closed."""
+        connection.on_connect()
+        if self._relies_on_last_ids:
+            message = "the connection broke; what the server holds may have changed"
+            raise redis.ConnectionError(message)
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        try:
+            with _unavailable(doing):
+                yield
+        except StreamRefusedError:
+            raise
+        except StreamsUnavailableError:
+            self._relies_on_last_ids = False
+            raise
 
     def publish_once(self, publications: Sequence[Publication]) -> list[str]:
         """See EventStreams."""
@@ -270,7 +297,7 @@ class RedisEventStreams:
             flat = [part for pair in one.fields.items() for part in pair]
             marker = f"rtm:published:{one.stream}:{one.dedupe_key}"
             pipeline.eval(_PUBLISH_ONCE, 2, one.stream, marker, _MARKER_TTL_SECONDS, *flat)
-        with _unavailable("publishing events"):
+        with self._told("publishing events"):
             # Not raised there: redis-py's text would be the whole script and not the name of the stream.
             answers = pipeline.execute(raise_on_error=False)
         for one, answer in zip(publications, answers, strict=True):
@@ -281,13 +308,14 @@ class RedisEventStreams:
 
     def last_entry_id(self, stream: str) -> str:
         """See EventStreams."""
-        with _unavailable(f"looking at {stream}"):
+        with self._told(f"looking at {stream}"):
             try:
                 info = self._client.xinfo_stream(stream)
             except redis.ResponseError as error:
                 if "no such key" not in str(error):
                     raise
-                return "0-0"
+                info = {"last-generated-id": b"0-0"}
+        self._relies_on_last_ids = True
         return _text(info["last-generated-id"])
 
 

@@ -30,6 +30,7 @@ class Site(Protocol):
     def entries(self, stream: str) -> dict[str, Mapping[str, str]]: ...
     def flush(self) -> None: ...
     def be_away(self, *, away: bool) -> None: ...
+    def restart(self) -> None: ...
     def lose_replies(self, *, lose: bool) -> None: ...
 
 
@@ -62,6 +63,9 @@ class FakeSite:
 
     def be_away(self, *, away: bool) -> None:
         self.server.is_away = away
+
+    def restart(self) -> None:
+        self.server.restart()
 
     def lose_replies(self, *, lose: bool) -> None:
         self.server.loses_replies = lose
@@ -155,6 +159,10 @@ class RedisSite:
             self.wire.cut()
         else:
             self.wire.mend()
+
+    def restart(self) -> None:
+        self.wire.cut()
+        self.wire.mend()
 
     def lose_replies(self, *, lose: bool) -> None:
         self.wire.swallows_answers = lose

@@ -87,6 +87,42 @@ def test_the_last_id_of_a_stream_that_does_not_exist_is_zero(site: Site) -> None
 # Servers that are away
 
 
+def test_nothing_is_published_over_a_new_connection_before_somebody_has_looked_what_is_left(site: Site) -> None:
+    events = site.events()
+    events.last_entry_id(RESULTS)
+    events.publish_once(results("a"))
+    site.restart()
+
+    with pytest.raises(StreamsUnavailableError, match="the connection broke"):
+        events.publish_once(results("b"))
+
+    assert [entry["game_id"] for entry in site.entries(RESULTS).values()] == ["a"]
+    assert events.last_entry_id(RESULTS) in site.entries(RESULTS)
+    events.publish_once(results("b"))
+    assert [entry["game_id"] for entry in site.entries(RESULTS).values()] == ["a", "b"]
+
+
+def test_last_ids_seen_over_two_connections_are_not_taken_for_one_look(site: Site) -> None:
+    events = site.events()
+    events.last_entry_id(RESULTS)
+    site.restart()
+
+    with pytest.raises(StreamsUnavailableError, match="the connection broke"):
+        events.last_entry_id(HEALTH)
+
+    assert [events.last_entry_id(stream) for stream in (RESULTS, HEALTH)] == ["0-0", "0-0"]
+
+
+def test_who_has_looked_at_nothing_is_told_of_no_break(site: Site) -> None:
+    events = site.events()
+    events.publish_once(results("a"))
+    site.restart()
+
+    events.publish_once(results("b"))
+
+    assert len(site.entries(RESULTS)) == 2
+
+
 def test_while_the_server_is_away_every_call_says_so_and_afterwards_all_goes_on(site: Site) -> None:
     jobs, events = ready(site.jobs()), site.events()
     produced = site.produce(START, game_id="a")

@@ -105,14 +105,36 @@ def test_a_server_that_lost_its_tail_gets_it_again() -> None:
     server = FakeStreamServer()
     queue("a", "b", "c")
     relay(server).step()
-    tail = list(server.streams[RESULTS])[1:]
-    for entry_id in tail:
-        del server.streams[RESULTS][entry_id]
-    server.markers = {key: value for key, value in server.markers.items() if value not in tail}
+    lose_tail(server)
 
     relay(server).step()
 
     assert on_stream(server) == ["a", "b", "c"]
+
+
+def test_a_restart_that_nobody_noticed_gives_the_lost_tail_back_before_anything_new() -> None:
+    server = FakeStreamServer()
+    queue("a", "b", "c")
+    running = relay(server)
+    running.step()
+    lose_tail(server)
+    server.restart()
+    queue("d")
+
+    with pytest.raises(StreamsUnavailableError):
+        running.step()
+    running.reset()
+    running.step()
+
+    assert on_stream(server) == ["a", "b", "c", "d"]
+
+
+def lose_tail(server: FakeStreamServer) -> None:
+    """What a server that is cut off from its power forgets: all but the first result, and their marks."""
+    tail = list(server.streams[RESULTS])[1:]
+    for entry_id in tail:
+        del server.streams[RESULTS][entry_id]
+    server.markers = {key: value for key, value in server.markers.items() if value not in tail}
 
 
 def test_a_stream_that_is_refused_does_not_hold_up_the_others() -> None:

@@ -115,11 +115,11 @@ def launch_postgres(image: ServerImage, *, durable: bool = False) -> tuple[Docke
     return _launch(image, _POSTGRES_PORT, arguments=_CONNECTIONS if durable else (*_CONNECTIONS, *_FAST))
 
 
-def launch_redis(image: ServerImage) -> tuple[DockerContainer, int]:
-    """Start a Redis with an append-only file without waiting for it."""
+def launch_redis(image: ServerImage, *, durable: bool = True) -> tuple[DockerContainer, int]:
+    """Start a Redis without waiting for it. One that is not durable forgets everything when it ends."""
     arguments = (
         *("--bind", "0.0.0.0", "--protected-mode", "no"),  # noqa: S104 - inside its container; published on loopback
-        *("--appendonly", "yes", "--save", "", "--databases", str(_REDIS_DATABASES)),
+        *("--appendonly", "yes" if durable else "no", "--save", "", "--databases", str(_REDIS_DATABASES)),
     )
     return _launch(image, _REDIS_PORT, arguments=arguments)
 
