@@ -8,6 +8,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
 
 _django = get_wsgi_application()
 
-from rtmanager.api.chunked import MeasuredBodies  # noqa: E402  # what it imports needs Django set up
+from rtmanager.api.bodies import DrainedBodies, MeasuredBodies  # noqa: E402  # what it imports needs Django set up
 
-application = MeasuredBodies(_django)
+application = DrainedBodies(MeasuredBodies(_django))

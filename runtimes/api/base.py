@@ -51,7 +51,7 @@ class ContractView(APIView):
     def read_body(self, request: Request) -> Any:
         """The decoded JSON body, ``{}`` when there is none. Raises InvalidRequestError."""
         # Django reads no body without a Content-Length, so a chunked one that the server in front did not
-        # measure (rtmanager/api/chunked.py does) would pass for an empty one.
+        # measure (rtmanager/api/bodies.py does) would pass for an empty one.
         if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
             message = "send the body with a Content-Length, not in chunks"
             raise InvalidRequestError(message)

@@ -1,5 +1,6 @@
 """What only a real server between client and Django shows: chunks, large bodies, bare heads."""
 
+import http.client
 from collections.abc import Iterator
 
 import httpx
@@ -43,6 +44,22 @@ def test_a_cleanup_ignores_any_body_and_the_connection_goes_on(
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     assert after.json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/nowhere", 404), ("PUT", RUNTIMES, 405)])
+def test_a_connection_outlives_bodies_that_nobody_reads(service: Service, method: str, path: str, status: int) -> None:
+    connection = http.client.HTTPConnection(service.client.base_url.netloc.decode(), timeout=60)
+    connection.connect()
+    # A closed connection is not replaced without a word.
+    connection.auto_open = 0
+
+    for _request in range(20):
+        connection.request(method, path, body=b"x" * 1_000_000)
+        answer = connection.getresponse()
+        answer.read()
+
+        assert (answer.status, answer.will_close) == (status, False)
+    connection.close()
 
 
 def test_a_head_tells_of_the_body_without_sending_it(service: Service) -> None:
