@@ -29,6 +29,8 @@ class LeaseKeeper:
         self._held: dict[int, Claim] = {}
         self._owed: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
+        # Held from the look at what is to be extended until it is: nothing is let go in between.
+        self._renewing = threading.Lock()
         self._wake = threading.Event()
         self._owes = threading.Event()
         self._thread: threading.Thread | None = None
@@ -68,17 +70,20 @@ class LeaseKeeper:
 
         For a process that ends in this very moment: its work stops wherever it is.
         """
-        with self._lock:
-            held = list(self._held.values())
-            self._held.clear()
-        claims.let_expire(held)
+        with self._renewing:
+            with self._lock:
+                held = list(self._held.values())
+                self._held.clear()
+            claims.let_expire(held)
         return len(held)
 
     def renew_now(self) -> None:
         """Extend everything held; forget what is lost."""
-        with self._lock:
-            held = list(self._held.values())
-        for lost in claims.renew_all(held):
+        with self._renewing:
+            with self._lock:
+                held = list(self._held.values())
+            all_lost = claims.renew_all(held)
+        for lost in all_lost:
             # One that has just ended is not lost; its worker has taken it back already.
             if self.discard(lost):
                 operation = lost.operation

@@ -78,6 +78,18 @@ def redis_server(_server_pair: tuple[databases.PostgresServer, databases.RedisSe
     return _server_pair[1]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_lease_is_extended_behind_the_back_of_a_test() -> Iterator[None]:
+    """Tests let workers die and leases end within one process, whose keeper, every 20 s, would undo just that. One that
+    a test makes for itself works, and so do those of the services' processes.
+    """
+    from operations.leases import keeper  # noqa: PLC0415 - Django is set up only now
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keeper, "renew_now", lambda: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_log_context() -> Iterator[None]:
     """No test finds in its log what an earlier one has bound to the thread."""

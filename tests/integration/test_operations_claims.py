@@ -1,6 +1,7 @@
 """Who may work on an operation, on a real database."""
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 from django.db import IntegrityError, connection
@@ -125,6 +126,32 @@ def test_a_thread_that_was_overtaken_in_its_own_process_leaves_the_lease_of_the_
 
     assert claim(operation) is None
     assert keeper.discard(successor)
+
+
+def test_leases_let_go_while_they_are_being_extended_end_all_the_same(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation, keeper = rig.ask_start(), LeaseKeeper()
+    keeper.add(held(operation))
+    extend = claims.renew_all
+
+    def leave() -> None:
+        keeper.let_go()
+        connection.close()
+
+    leaver = threading.Thread(target=leave)
+
+    def extend_late(claims_held: Sequence[Claim]) -> list[Claim]:
+        leaver.start()
+        leaver.join(0.3)
+        return extend(claims_held)
+
+    monkeypatch.setattr(claims, "renew_all", extend_late)
+
+    keeper.renew_now()
+    leaver.join()
+
+    assert claim(operation) is not None
 
 
 def test_a_deferred_operation_is_nobodys_until_its_time(rig: Rig) -> None:
