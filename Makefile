@@ -1,16 +1,25 @@
-# Everything transient lives in .venv and .run; two clones never disturb each other.
+# All temporary files are in .venv and .run; two clones do not affect each other.
 PYTHON ?= python3
 PY := .venv/bin/python
-LOCAL := $(PY) -m rtmanager.local
-# Extra words for pytest: make test ARGS="tests/integration -k relay"
+LOCAL := $(PY) -m deploy.local
+# Extra arguments for pytest: make test ARGS="tests/integration -k relay"
 ARGS ?=
-# What make chaos is told; what is not given is the run's own default.
+# The Debian release and the command of make bare.
+SUITE ?= trixie
+COMMAND ?= make demo
+# Options of make chaos; the run has a default for each.
 CHAOS := $(if $(JOBS),--jobs $(JOBS)) $(if $(KILLS),--kills $(KILLS)) $(if $(SERVER_KILLS),--server-kills $(SERVER_KILLS)) \
-	$(if $(PAUSES),--pauses $(PAUSES)) $(if $(MEDDLINGS),--meddlings $(MEDDLINGS)) $(if $(SEED),--seed $(SEED))
+	$(if $(PAUSES),--pauses $(PAUSES)) $(if $(MANUAL_CHANGES),--manual-changes $(MANUAL_CHANGES)) $(if $(SEED),--seed $(SEED))
+
+# How make lock writes a file of pinned packages. In hash mode pip wants a pin for pip and setuptools too.
+PINS := -q --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options --annotation-style line --no-header \
+	--generate-hashes --allow-unsafe
+LOCK := .venv/bin/pip-compile $(PINS)
+LOCKS := deploy/requirements
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop clean test chaos grid bench twelve screenshots check lock openapi venv
+.PHONY: help demo run stop clean test bare chaos grid bench twelve explain screenshots lint check lock openapi image docs venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,51 +27,73 @@ help: ## Show this list
 demo: venv ## Set up everything, play one game on real Docker, leave nothing running
 	@$(LOCAL) demo
 
-run: venv ## Run the whole service here until Ctrl-C; prints addresses and an example
+run: venv ## Run the whole service until Ctrl-C; print addresses and an example
 	@$(LOCAL) run
 
-stop: ## End what this clone runs, from another terminal
-	@if [ -x $(PY) ]; then $(LOCAL) stop; else echo "  nothing was ever started here"; fi
+stop: ## Stop everything that this clone runs, from another terminal
+	@if [ -x $(PY) ]; then $(LOCAL) stop; else echo "  nothing to stop: .venv does not exist"; fi
 
 clean: ## Stop, then delete data, logs and private Docker engines (.run)
-	@if [ -x $(PY) ]; then $(LOCAL) clean; else rm -rf .run; fi
+	@# The program knows what exists outside .run, so a deleted .venv is set up again.
+	@if [ -x $(PY) ] || [ -e .run ]; then $(MAKE) venv && $(LOCAL) clean; fi
 
 test: venv ## Run every test on real PostgreSQL, Redis and Docker (ARGS="..." goes to pytest)
 	@$(LOCAL) test $(ARGS)
 
-chaos: venv ## Kill everything while jobs run, count what got lost (JOBS= KILLS= SERVER_KILLS= MEDDLINGS= SEED=)
+bare: venv ## Run COMMAND="make demo" in a bare Debian SUITE=bookworm or trixie; root only, on this machine's kernel
+	@$(PY) -m tests.bare "$(SUITE)" "$(COMMAND)"
+
+chaos: venv ## Kill processes and servers while jobs run, count lost and double results (JOBS= KILLS= SERVER_KILLS= MANUAL_CHANGES= SEED=)
 	@$(PY) -m tests.chaos.storm $(CHAOS)
 
-grid: venv ## Break every operation at every step, and write docs/reliability.md anew
+grid: venv ## Break every operation at every step, write the table of docs/reliability.md
 	@GRID=write $(LOCAL) test tests/chaos/grid
 
-bench: venv ## Measure side by side with what else there is, write docs/performance.md anew (ONLY="starts workers")
-	@$(PYTHON) rtmanager/local/venv.py bench
-	@$(PYTHON) rtmanager/local/venv.py service
+bench: venv ## Measure side by side with other products, write docs/performance.md (ONLY="starts workers")
+	@$(PYTHON) deploy/local/venv.py bench
+	@$(PYTHON) deploy/local/venv.py service
 	@.run/bench/venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
 
-twelve: venv ## Break twelve games in twelve ways, and write docs/twelve.md anew
+twelve: venv ## Break twelve games in twelve ways, write docs/twelve.md
 	@TWELVE=write $(LOCAL) test tests/browser/test_twelve.py
 
-screenshots: venv ## Play a story in a browser, and take the pictures of docs/screenshots anew
+explain: venv ## Write the table of causes in docs/explain.md from the code
+	@EXPLAIN=write $(PY) -m pytest -q tests/unit/operations/explain/test_explain_page.py
+
+screenshots: venv ## Run a scenario in a browser, write the pictures of docs/screenshots
 	@SCREENSHOTS_FOLDER=docs/screenshots $(LOCAL) test tests/browser/test_screenshots.py
 
-check: venv ## Lint, types, import rules, Django checks and the unit tests; needs no server
+lint: venv ## Run linters, types, import rules and Django checks
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy .
 	.venv/bin/lint-imports
 	$(PY) manage.py check
-	@# Without a database Django warns that it cannot compare; the models are what is checked.
+	@# Without a database Django warns that it cannot compare; this checks the models only.
 	$(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
-	$(PY) -m pytest -q $(wildcard tests/unit tests/meta)
 
-lock: venv ## Pin requirements.txt anew from pyproject.toml
-	.venv/bin/pip-compile -q --all-extras --strip-extras --no-emit-index-url --no-emit-find-links \
-		--no-emit-options --annotation-style line --no-header -o requirements.txt pyproject.toml
+check: lint ## Run lint, then the unit and meta tests; needs no server
+	$(PY) -m pytest -q --numprocesses=auto --dist=loadfile $(wildcard tests/unit tests/meta)
 
-openapi: venv ## Write docs/openapi.yaml anew from the code
+lock: venv ## Pin every package with its hashes: requirements.txt and one file per extra, from pyproject.toml
+	$(LOCK) --extra embedded --extra traces --extra dev -o requirements.txt pyproject.toml
+	$(LOCK) -c requirements.txt -o $(LOCKS)/runtime.txt pyproject.toml
+	for extra in embedded traces dev; do \
+		$(LOCK) -c requirements.txt --extra $$extra -o $(LOCKS)/$$extra.txt pyproject.toml || exit; done
+	@# These two install without the dependencies of the service.
+	$(PY) -m deploy.requirements cli | $(LOCK) -c requirements.txt -o $(LOCKS)/cli.txt -
+	$(PY) -m deploy.requirements build sbom | $(LOCK) -c requirements.txt -o $(LOCKS)/build.txt -
+	$(PY) -m deploy.requirements docs | $(LOCK) -o docs/requirements.txt -
+
+openapi: venv ## Write docs/openapi.yaml from the code
 	$(PY) manage.py spectacular --fail-on-warn --validate --file docs/openapi.yaml
 
+image: venv ## Build the container image, write its list of components (SBOM) into .run/image (BASE=python:3.13-slim)
+	@BASE="$(BASE)" $(PY) -m deploy.image
+
+docs: ## Build the documentation as a website into .run/site
+	@$(PYTHON) deploy/local/venv.py docs
+	@NO_MKDOCS_2_WARNING=1 .run/docs/bin/mkdocs build --strict
+
 venv:
-	@$(PYTHON) rtmanager/local/venv.py
+	@$(PYTHON) deploy/local/venv.py

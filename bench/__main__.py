@@ -1,4 +1,4 @@
-"""``python -m bench``, called by ``make bench``: measure, print the table, write docs/performance.md anew."""
+"""``python -m bench``, called by ``make bench``: measure, print the table, write docs/performance.md."""
 
 import argparse
 import shutil
@@ -14,10 +14,10 @@ from bench.ground import Grounds, forget_the_environment
 from bench.machine import machine, versions
 from bench.measures import MEASURES
 from bench.report import Report
-from rtmanager.local import interrupts
-from rtmanager.local.console import Console
-from rtmanager.local.errors import LocalError
-from rtmanager.local.places import CLONE, place_of
+from deploy.local.console import Console
+from deploy.local.system import signals
+from deploy.local.system.errors import LocalError
+from deploy.local.workspace import CLONE, workspace_of
 
 _INTERRUPTED = 130
 _PAGE = CLONE / "docs" / "performance.md"
@@ -27,21 +27,21 @@ def main() -> int:
     """Do it; returns the exit code: 0 when everything was measured, whether goals were met or not."""
     wanted = _arguments()
     forget_the_environment()
-    interrupts.listen()
+    signals.listen()
     console = Console()
-    place = place_of(wanted.place)
+    workspace = workspace_of(wanted.workspace)
     began = time.monotonic()
     try:
-        with closing(Grounds(place, console, quick=wanted.quick)) as grounds:
+        with closing(Grounds(workspace, console, quick=wanted.quick)) as grounds:
             figures = _measure(grounds, wanted.only or list(MEASURES))
             # What was only to show that it works is no result.
-            folder = place.home / "performance" if wanted.quick else _PAGE.with_suffix("")
+            folder = workspace.home / "performance" if wanted.quick else _PAGE.with_suffix("")
             _write(figures, folder)
     except KeyboardInterrupt:
         console.say("\ninterrupted; everything has been stopped")
         return _INTERRUPTED
     except LocalError as error:
-        console.say(f"\nthe benchmark could not be carried through: {error}\n\nlogs and data: {place.home}")
+        console.say(f"\nthe benchmark could not be carried through: {error}\n\nlogs and data: {workspace.home}")
         return 1
     console.say(f"{report.summary(figures)}\n\n{len(figures)} figures in {time.monotonic() - began:.0f} s: {folder}")
     return 0

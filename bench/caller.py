@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from bench.ground import IMAGE, Ground
-from rtmanager.local.errors import LocalError
+from deploy.local.system.errors import LocalError
 
 _TIMEOUT_SECONDS = 60.0
 _OK = 200

@@ -8,9 +8,9 @@ import psycopg2
 from psycopg2 import sql
 
 from bench.ground import PYTHON, Ground
+from deploy.local.system.shell import run
+from deploy.local.workspace import CLONE
 from rtmanager.config import PREFIX
-from rtmanager.local.commands import run
-from rtmanager.local.places import CLONE
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def database(ground: Ground, name: str) -> Iterator[str]:
 def migrated(ground: Ground, name: str) -> Iterator[str]:
     """The same with the tables of the service in it."""
     with database(ground, name) as address:
-        log = ground.stack.place.log("migrate")
+        log = ground.stack.workspace.log("migrate")
         settings = {**os.environ, f"{PREFIX}DATABASE_URL": address}
         run([PYTHON, "manage.py", "migrate", "--no-input"], log=log, environment=settings, cwd=CLONE)
         yield address

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import docker
 
-from rtmanager.local.errors import LocalError
+from deploy.local.system.errors import LocalError
 
 SERVICE_LABEL = "com.docker.swarm.service.name"
 
@@ -40,7 +40,7 @@ class EngineEvents:
         """
         with self._changed:
             if not self._changed.wait_for(lambda: name in self._heard, timeout=seconds):
-                message = f"Docker told nothing of {name} within {seconds:.0f} s"
+                message = f"Docker reported no event of {name} within {seconds:.0f} s"
                 raise LocalError(message)
             return self._heard[name]
 
@@ -49,6 +49,6 @@ class EngineEvents:
             at, actor = time.perf_counter(), event["Actor"]
             attributes = actor["Attributes"]
             with self._changed:
-                # The containers of a service have names that nobody knows beforehand.
+                # The containers of a service have names that are not known before the start.
                 self._heard[attributes.get(SERVICE_LABEL) or attributes["name"]] = (at, actor["ID"])
                 self._changed.notify_all()

@@ -1,11 +1,11 @@
-"""What a measure hands over: samples, the goals they are held against, and words. Pure."""
+"""The result of a measure: samples, goals and notes. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal, Self
 
-Plot = Literal["bars", "lines", "cdf"]
+Chart = Literal["bars", "lines", "cdf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Figure:
     series: tuple[Series, ...]
     goals: tuple[Goal, ...] = ()
     notes: tuple[str, ...] = ()
-    plot: Plot = "bars"
+    plot: Chart = "bars"
 
     def named(self, name: str) -> Series:
         """One series. Raises KeyError when there is none of that name."""

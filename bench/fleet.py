@@ -9,7 +9,7 @@ from bench.names import fresh
 
 @contextmanager
 def fleet(ground: Ground, size: int) -> Iterator[list[str]]:
-    """So many running games for the time of a block; returns their ids."""
+    """Running games for the time of a block; returns their ids."""
     game_ids = fresh("fleet", size)
     mark = ground.results.mark()
     for game_id in game_ids:

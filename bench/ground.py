@@ -1,4 +1,4 @@
-"""Where it is measured: the whole service on real parts of its own, and the hands that send jobs and take answers."""
+"""The test environment: the whole service on real parts of its own, and clients that send jobs and read results."""
 
 import json
 import os
@@ -16,20 +16,20 @@ import httpx
 import redis
 
 from bench.listener import Arrival, Listener
+from deploy.local.console import Console
+from deploy.local.docker.daemon import connect_docker
+from deploy.local.docker.sample_images import SAMPLE_TAGS
+from deploy.local.stack import Stack, running
+from deploy.local.stack_options import StackOptions
+from deploy.local.system.errors import LocalError
+from deploy.local.workspace import CLONE, Workspace
 from rtmanager.config import PREFIX, Config
-from rtmanager.local.console import Console
-from rtmanager.local.dockerd import client
-from rtmanager.local.errors import LocalError
-from rtmanager.local.images import SAMPLE_TAGS
-from rtmanager.local.places import CLONE, Place
-from rtmanager.local.shapes import Shape
-from rtmanager.local.stack import Stack, running
 
 IMAGE = SAMPLE_TAGS[0]
 # The service runs in an environment as an installation has it: neither what the rivals need nor what development needs
 # may change what is measured.
 PYTHON = str(CLONE / ".run" / "bench" / "service" / "bin" / "python")
-# As an installation has it, but for the look at a new container, which would hide all else: it has a row of its own.
+# As in an installation, except the settle time of a start, which would hide the rest: it has a figure of its own.
 _SETTINGS: Mapping[str, str] = {"START_SETTLE": "0ms", "API_AUTH": "token", "LOG_LEVEL": "warning"}
 _ANSWER_SECONDS = 120.0
 _CLEANERS = 8
@@ -87,7 +87,7 @@ class Ground:
         return {step["name"]: float(step["duration_ms"] or 0) for step in latest["steps"]}
 
     def succeeded(self, *, since: int, count: int) -> list[Arrival]:
-        """So many results since the mark, all of them successes. LocalError otherwise."""
+        """The given number of results since the mark, all of them successes. LocalError otherwise."""
         arrivals = self.results.wait(since=since, count=count, seconds=_ANSWER_SECONDS)
         failed = [one.fields for one in arrivals if one.fields["outcome"] != "success"]
         if failed:
@@ -133,58 +133,58 @@ class Grounds:
     ``quick``: the measures are only to show that they work.
     """
 
-    place: Place
+    workspace: Workspace
     console: Console
     quick: bool = False
-    _shape: Shape | None = None
+    _options: StackOptions | None = None
     _ground: Ground | None = None
     _open: ExitStack = field(default_factory=ExitStack)
 
     def get(self, *, settings: Mapping[str, str] | None = None, copies: Mapping[str, int] | None = None) -> Ground:
-        """A ground with these settings (without prefix) on top of the usual, and so many processes of a kind."""
-        shape = Shape(
-            own_engine=True,
+        """A ground with these settings (without prefix) on top of the usual, and this number of processes of a kind."""
+        options = StackOptions(
+            own_docker=True,
             live_restore=False,
             copies=copies or {},
             settings={**_SETTINGS, **(settings or {})},
             python=PYTHON,
         )
-        if self._ground is None or shape != self._shape:
+        if self._ground is None or options != self._options:
             self.close()
-            self._ground = self._open.enter_context(ground(self.place, self.console, shape))
-            self._shape = shape
+            self._ground = self._open.enter_context(ground(self.workspace, self.console, options))
+            self._options = options
         return self._ground
 
     def progress(self, text: str) -> None:
-        """A line for whoever waits."""
+        """Print a line about the progress."""
         self.console.say(f"    {text}")
 
     def close(self) -> None:
         """Take down what is up. Idempotent."""
-        self._ground = self._shape = None
+        self._ground = self._options = None
         self._open.close()
 
 
 @contextmanager
-def ground(place: Place, console: Console, shape: Shape) -> Iterator[Ground]:
+def ground(workspace: Workspace, console: Console, options: StackOptions) -> Iterator[Ground]:
     """One that is up inside the block, from nothing, and completely gone after it."""
     former = dict(os.environ)
     try:
-        with running(place, console, fresh=True, shape=shape) as stack, ExitStack() as opened:
+        with running(workspace, console, fresh=True, options=options) as stack, ExitStack() as opened:
             token = _token()
             url = stack.config.streams_url
             yield Ground(
                 stack=stack,
                 token=token,
                 streams=opened.enter_context(redis.Redis.from_url(url, decode_responses=True)),
-                docker=opened.enter_context(client(stack.docker_host)),
+                docker=opened.enter_context(connect_docker(stack.docker_host)),
                 http=opened.enter_context(_http(stack, token)),
                 results=opened.enter_context(Listener(url, stack.config.job_results_stream)),
                 health=opened.enter_context(Listener(url, stack.config.health_events_stream)),
             )
     finally:
         # Each game left some; the service never deletes them.
-        shutil.rmtree(place.games, ignore_errors=True)
+        shutil.rmtree(workspace.games, ignore_errors=True)
         # The stack writes its addresses there, and the next one would take them for those of servers to use.
         os.environ.clear()
         os.environ.update(former)

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import redis
 
-from rtmanager.local.errors import LocalError
+from deploy.local.system.errors import LocalError
 
 _BLOCK_MS = 500
 

@@ -7,15 +7,14 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rtmanager.local.postgres import find_binaries
-from rtmanager.local.valkey import find_binary
+from deploy.local.servers.postgres import find_binaries
+from deploy.local.servers.valkey import find_binary
 
 _PACKAGES = (
     "celery",
     "django",
     "docker",
     "dramatiq",
-    "gunicorn",
     "procrastinate",
     "psycopg",
     "psycopg2-binary",
@@ -52,8 +51,8 @@ def versions() -> dict[str, str]:
 
 
 def _of_program(words: list[str]) -> str:
-    told = subprocess.run(words, capture_output=True, text=True, check=False).stdout
-    number = _NUMBER.search(told)
+    output = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    number = _NUMBER.search(output)
     return number[0] if number else "?"
 
 

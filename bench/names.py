@@ -1,4 +1,4 @@
-"""Games that nobody has used before."""
+"""Ids of games that were not used before."""
 
 import itertools
 
@@ -6,5 +6,5 @@ _numbers = itertools.count(1)
 
 
 def fresh(prefix: str, count: int) -> list[str]:
-    """So many ids; no two calls in one run give the same."""
+    """Ids; no two calls in one run give the same."""
     return [f"{prefix}-{next(_numbers)}" for _ in range(count)]

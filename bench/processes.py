@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from rtmanager.local.stack import Stack
+from deploy.local.stack import Stack
 
 # The kinds of process of the service; all else that the supervisor runs are servers, which are there anyway.
-SERVICE = ("web", "worker", "run_loops", "bridge_jobs", "relay_events", "watch_runtimes", "keep_time")
+SERVICE = ("web", "worker", "run_loops", "bridge_jobs", "relay_events", "watch_runtimes", "run_scheduler")
 _PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)

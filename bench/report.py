@@ -25,9 +25,9 @@ class Report:
     def load(cls, file: Path, *, machine: Mapping[str, str], versions: Mapping[str, str]) -> Self:
         """What was measured before on the same machine with the same versions, else nothing."""
         report = cls(machine, versions)
-        told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if (told.get("machine"), told.get("versions")) == (dict(machine), dict(versions)):
-            for one in told["figures"]:
+        stored = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if (stored.get("machine"), stored.get("versions")) == (dict(machine), dict(versions)):
+            for one in stored["figures"]:
                 report.add(_figure(one), day=one["day"])
         return report
 
@@ -127,17 +127,17 @@ def _against(goal: Goal) -> str:
 
 
 def _series(series: Series) -> dict[str, Any]:
-    told = {"median": series.median, "p95": series.p95, "p99": series.p99}
+    statistics = {"median": series.median, "p95": series.p95, "p99": series.p99}
     samples = [float(f"{sample:.6g}") for sample in series.samples]
-    return {"name": series.name, "unit": series.unit, **told, "samples": samples}
+    return {"name": series.name, "unit": series.unit, **statistics, "samples": samples}
 
 
-def _figure(told: Mapping[str, Any]) -> Figure:
+def _figure(stored: Mapping[str, Any]) -> Figure:
     return Figure(
-        key=told["key"],
-        title=told["title"],
-        series=tuple(Series.of(one["name"], one["unit"], one["samples"]) for one in told["series"]),
-        goals=tuple(Goal(**one) for one in told["goals"]),
-        notes=tuple(told["notes"]),
-        plot=told["plot"],
+        key=stored["key"],
+        title=stored["title"],
+        series=tuple(Series.of(item["name"], item["unit"], item["samples"]) for item in stored["series"]),
+        goals=tuple(Goal(**item) for item in stored["goals"]),
+        notes=tuple(stored["notes"]),
+        plot=stored["plot"],
     )

@@ -16,7 +16,7 @@ _STEPS = """[
     {"name": "settle", "error": "", "started_at": "2026-11-21T08:30:00.225000Z", "duration_ms": 300}]"""
 _OPERATION_COLUMNS = """
     op_kind, op_source, arguments, state, outcome, error_code, error_message, image_ref, container_id,
-    engine_endpoint, steps, attempt, deferrals, awaits_image, claimed_by, started_at, finished_at"""
+    engine_endpoint, steps, attempt, retries, waiting_for_image, claimed_by, started_at, finished_at"""
 _OPERATION_VALUES = """
     'start', 'lobby_stream', '{"image_ref": "galaxy-engine:1.0.0"}'::jsonb, 'finished', 'success', '', '',
     'galaxy-engine:1.0.0', '', '', %(steps)s::jsonb, 1, 0, '', 'worker', now(), now()"""
@@ -55,7 +55,7 @@ def execute(address: str, statement: str, values: Mapping[str, Any] | Sequence[M
 
 
 def fill_log(address: str, *, operations: int, games: int) -> None:
-    """So many finished starts, at least ten, ten of them of the game ``OBSERVED`` and the others spread over so many
+    """Finished starts, at least ten, ten of them of the game ``OBSERVED`` and the others spread over as many
     running games; then tidied up, as it would have been by then.
     """
     execute(address, _MANY_OPERATIONS, {"count": operations, "games": games, "observed": OBSERVED})

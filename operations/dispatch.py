@@ -1,7 +1,7 @@
-"""From an operation to the Celery task that runs it. A hint may be lost or doubled: the row is the job."""
+"""Notify the workers of ready operations, as Celery messages. A message may be lost or doubled: the row is the job."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import structlog
 from celery import current_app
@@ -9,70 +9,56 @@ from django.conf import settings
 from django.utils.module_loading import import_string
 from kombu.exceptions import OperationalError
 
-from operations.states import OpKind
+from operations.kinds import KINDS
+from operations.states import OperationKind
 
 log = structlog.get_logger(__name__)
 
 LIFECYCLE_QUEUE = "lifecycle"
-
-TASK_NAMES: dict[OpKind, str] = {
-    OpKind.START: "rtmanager.start_runtime",
-    OpKind.STOP: "rtmanager.stop_runtime",
-    OpKind.RESTART: "rtmanager.restart_runtime",
-    OpKind.PATCH: "rtmanager.patch_runtime",
-    OpKind.CLEANUP_CONTAINER: "rtmanager.cleanup_container",
-    OpKind.RECONCILE_ADOPT: "rtmanager.reconcile_adopt",
-    OpKind.RECONCILE_DISPOSE: "rtmanager.reconcile_dispose",
-    OpKind.RECONCILE_EXIT: "rtmanager.reconcile_exit",
-}
-
-REPLAYS_TASK = "rtmanager.answer_replays"
+READS_QUEUE = "reads"
+NO_OPS_TASK = "rtmanager.complete_no_ops"
 
 
-class Hints(Protocol):
-    """Tells some worker that an operation may be ready. Best effort: never raises, never blocks for long."""
+class Notifier:
+    """Notifies some worker that an operation may be ready. Best effort: never raises, never blocks for long.
 
-    def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
-        """Hint each (operation id, kind), in order."""
+    This one sends nothing, so that only the sweep notifies: for tests that run operations step by step.
+    """
 
-    def answer(self, game_ids: Sequence[str]) -> None:
-        """Hint, all in one, that replays may be waiting in front for these games."""
+    def send(self, operations: Sequence[tuple[int, OperationKind]]) -> None:
+        """Send one notification for each (operation id, kind), in order."""
+
+    def complete_no_ops(self, game_ids: Sequence[str]) -> None:
+        """Send one notification that the next operations of these games may be no-ops."""
 
 
-class CeleryHints:
-    """Hints as Celery messages that carry the operation id alone."""
+class CeleryNotifier(Notifier):
+    """Sends Celery messages that carry only the operation id."""
 
-    def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
-        """Send until the broker fails; the sweep hints the rest again when it is back."""
+    def send(self, operations: Sequence[tuple[int, OperationKind]]) -> None:
+        """Send until the broker fails. The sweep sends the rest when the broker is back."""
         for operation_id, op_kind in operations:
-            if not _send(TASK_NAMES[op_kind], operation_id):
+            if not send(KINDS[op_kind].task, [operation_id], queue=LIFECYCLE_QUEUE):
                 return
 
-    def answer(self, game_ids: Sequence[str]) -> None:
-        """One message for all of them."""
-        _send(REPLAYS_TASK, list(game_ids))
+    def complete_no_ops(self, game_ids: Sequence[str]) -> None:
+        """Send one message for all games."""
+        send(NO_OPS_TASK, [list(game_ids)], queue=LIFECYCLE_QUEUE)
 
 
-def _send(task_name: str, subject: int | list[str]) -> bool:
+def send(task_name: str, arguments: Sequence[Any], *, queue: str, expires_seconds: float | None = None) -> bool:
+    """Send one Celery message, once; return whether the broker took it. Workers drop a message that has expired."""
     try:
-        current_app.send_task(task_name, args=[subject], queue=LIFECYCLE_QUEUE, ignore_result=True, retry=False)
+        current_app.send_task(
+            task_name, args=arguments, queue=queue, expires=expires_seconds, ignore_result=True, retry=False
+        )
     except OperationalError as error:
-        log.warning("hint_not_sent", task=task_name, subject=subject, error=str(error))
+        log.warning("notification_failed", task=task_name, subject=arguments[0], error=str(error))
         return False
     return True
 
 
-class NoHints:
-    """Loses every hint: what remains is the sweep. For tests and for work that is driven by hand."""
-
-    def send(self, operations: Sequence[tuple[int, OpKind]]) -> None:
-        """Do nothing."""
-
-    def answer(self, game_ids: Sequence[str]) -> None:
-        """Do nothing."""
-
-
-def hints() -> Hints:
-    """The adapter that ``settings.RTM_HINTS`` names."""
-    adapter: Hints = import_string(settings.RTM_HINTS)()
+def notifier() -> Notifier:
+    """The adapter that ``settings.RTM_NOTIFIER`` names."""
+    adapter: Notifier = import_string(settings.RTM_NOTIFIER)()
     return adapter

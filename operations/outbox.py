@@ -1,4 +1,4 @@
-"""The outbox: what must be said is written with what happened, and published afterwards, once, in order."""
+"""The outbox: messages are written in the transaction of their cause, and published afterwards, once and in order."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -10,20 +10,24 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from operations.models import OutboxEvent
-from operations.prepared import Prepared
+from operations.queue.database import Prepared
 from operations.states import Topic
 
 # PostgreSQL notifies this channel for every statement that adds events (trigger in migration 0001).
 WAKE_CHANNEL = "rtm_outbox"
+# Published events are kept for diagnosis and republishing. The operation log itself is kept forever.
+PUBLISHED_KEPT = timedelta(days=30)
 
-# By hand, like the look for what is unpublished: every operation needs both, and to have them written takes longer than
-# to have them done. ``source`` ends with the set of messages; it comes from our own modules alone.
+# Raw SQL: every operation runs these two statements, and building them with the ORM takes longer than executing them.
+# Purpose: insert messages in order; a known dedupe key adds nothing. ``source`` ends with the set of messages; only
+# modules of this package fill it in. Locks: the inserted rows.
 QUEUE = """INSERT INTO operations_outboxevent (topic, dedupe_key, game_id, fields, stream_entry_id)
-        SELECT one.topic, one.dedupe_key, one.game_id, one.fields, ''
-          FROM {source} AS one (place integer, topic text, dedupe_key text, game_id text, fields jsonb)
-         ORDER BY one.place
+        SELECT message.topic, message.dedupe_key, message.game_id, message.fields, ''
+          FROM {source} AS message (position integer, topic text, dedupe_key text, game_id text, fields jsonb)
+         ORDER BY message.position
             ON CONFLICT (dedupe_key) DO NOTHING"""
 _QUEUE_THESE = QUEUE.format(source="jsonb_to_recordset(%s)")
+# Purpose: the oldest unpublished messages, in the order in which they must be published. Locks: none.
 _UNPUBLISHED = Prepared(
     "unpublished_events",
     """
@@ -35,7 +39,7 @@ _UNPUBLISHED = Prepared(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event to be queued. ``dedupe_key`` names it for ever."""
+    """A message to be queued. ``dedupe_key`` identifies it forever."""
 
     topic: Topic
     dedupe_key: str
@@ -43,7 +47,7 @@ class Message:
     fields: Mapping[str, str]
 
 
-class Queued(NamedTuple):
+class QueuedEvent(NamedTuple):
     """An event that waits to be published."""
 
     id: int
@@ -53,27 +57,27 @@ class Queued(NamedTuple):
 
 
 def queue(messages: Sequence[Message]) -> None:
-    """Queue messages in the caller's transaction, in order. Idempotent: a key already known adds nothing."""
+    """Queue messages in the caller's transaction, in order. Idempotent: a known dedupe key adds nothing."""
     if messages:
         with connection.cursor() as cursor:
             cursor.execute(_QUEUE_THESE, [json.dumps(rows(messages))])
 
 
 def rows(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The messages as ``QUEUE`` wants them."""
-    return [{"place": place, **asdict(one)} for place, one in enumerate(messages)]
+    """The messages as input of ``QUEUE``."""
+    return [{"position": position, **asdict(message)} for position, message in enumerate(messages)]
 
 
-def unpublished(*, limit: int, without: Collection[Topic] = ()) -> list[Queued]:
-    """The oldest events not yet published, in the order in which they must be; those of some topics left out."""
+def unpublished(*, limit: int, without: Collection[Topic] = ()) -> list[QueuedEvent]:
+    """The oldest unpublished events, in the order of publication, without those of some topics."""
     with connection.cursor() as cursor:
         cursor.execute(*_UNPUBLISHED.bind({"without": list(without), "limit": limit}))
-        found = cursor.fetchall()
-    return [Queued(event_id, Topic(topic), key, json.loads(fields)) for event_id, topic, key, fields in found]
+        rows = cursor.fetchall()
+    return [QueuedEvent(event_id, Topic(topic), key, json.loads(fields)) for event_id, topic, key, fields in rows]
 
 
 def mark_published(entry_ids: Mapping[int, str]) -> None:
-    """Note that events (by id) are on their streams under these entry ids."""
+    """Record the stream entry ids of published events (by event id)."""
     pairs = ", ".join(["(%s::bigint, %s::text)"] * len(entry_ids))
     params = [value for pair in entry_ids.items() for value in pair]
     with connection.cursor() as cursor:
@@ -85,30 +89,24 @@ def mark_published(entry_ids: Mapping[int, str]) -> None:
 
 
 def published_at(dedupe_keys: Collection[str]) -> dict[str, datetime]:
-    """When the events of these keys were published; those that are not yet are left out."""
-    found = OutboxEvent.objects.filter(dedupe_key__in=dedupe_keys, published_at__isnull=False)
-    return {key: at for key, at in found.values_list("dedupe_key", "published_at") if at is not None}
+    """Dedupe key → when the event was published; unpublished events are left out."""
+    published = OutboxEvent.objects.filter(dedupe_key__in=dedupe_keys, published_at__isnull=False)
+    return {key: at for key, at in published.values_list("dedupe_key", "published_at") if at is not None}
 
 
-def published_since(topic: Topic, *, window: timedelta) -> list[tuple[int, str]]:
-    """(event id, stream entry id) of what was published within the window before now."""
-    recent = OutboxEvent.objects.filter(topic=topic, published_at__gt=Now() - window)
+def published_since(topics: Collection[Topic], *, window: timedelta) -> list[tuple[int, str]]:
+    """(event id, stream entry id) of the events of these topics published within the window before now, in order."""
+    recent = OutboxEvent.objects.filter(topic__in=topics, published_at__gt=Now() - window)
     return list(recent.order_by("id").values_list("id", "stream_entry_id"))
 
 
-def published_ids(*, window: timedelta, topics: Collection[Topic]) -> list[int]:
-    """The events of these topics published within the window before now, in their order."""
-    recent = OutboxEvent.objects.filter(topic__in=topics, published_at__gt=Now() - window)
-    return list(recent.order_by("id").values_list("id", flat=True))
-
-
 def publish_again(event_ids: Sequence[int]) -> int:
-    """Mark events as unpublished; the relay takes them up again. Returns how many."""
+    """Mark events as unpublished, so that the relay publishes them again; returns how many."""
     return OutboxEvent.objects.filter(pk__in=event_ids).update(published_at=None, stream_entry_id="")
 
 
-def forget_published_before(*, age: timedelta, limit: int) -> int:
-    """Delete up to ``limit`` events published longer ago than ``age``; returns how many."""
+def delete_published_before(*, age: timedelta, limit: int) -> int:
+    """Delete up to ``limit`` events published longer than ``age`` ago; returns how many."""
     old = OutboxEvent.objects.filter(published_at__lt=Now() - age).order_by("id").values_list("pk", flat=True)[:limit]
     deleted, _per_model = OutboxEvent.objects.filter(pk__in=list(old)).delete()
     return deleted

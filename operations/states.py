@@ -1,9 +1,9 @@
-"""The words of an operation: its kinds, sources, states and outcomes."""
+"""The enumerations of an operation: kinds, sources, states, outcomes and others."""
 
 from django.db import models
 
 
-class OpKind(models.TextChoices):
+class OperationKind(models.TextChoices):
     """What is done to a runtime."""
 
     START = "start", "start"
@@ -16,7 +16,7 @@ class OpKind(models.TextChoices):
     RECONCILE_EXIT = "reconcile_exit", "reconcile: observed exit"
 
 
-class OpSource(models.TextChoices):
+class OperationSource(models.TextChoices):
     """Who asked for it."""
 
     LOBBY_STREAM = "lobby_stream", "Lobby stream"
@@ -27,18 +27,18 @@ class OpSource(models.TextChoices):
     AUTO_RECONCILE = "auto_reconcile", "reconciler"
 
 
-REST_SOURCES = frozenset({OpSource.GM_REST, OpSource.ADMIN_REST})
+REST_SOURCES = frozenset({OperationSource.GM_REST, OperationSource.ADMIN_REST})
 
 
-class OpState(models.TextChoices):
-    """Where an operation is: recorded, being acted on under a lease, or ended with an outcome."""
+class OperationState(models.TextChoices):
+    """Accepted and waiting, running under a lease, or finished with an outcome."""
 
     ACCEPTED = "accepted", "accepted"
     RUNNING = "running", "running"
     FINISHED = "finished", "finished"
 
 
-OPEN_STATES = (OpState.ACCEPTED, OpState.RUNNING)
+OPEN_STATES = (OperationState.ACCEPTED, OperationState.RUNNING)
 
 
 class Outcome(models.TextChoices):
@@ -58,20 +58,20 @@ class StopReason(models.TextChoices):
     TIMEOUT = "timeout", "timeout"
 
 
-class BoxCause(models.TextChoices):
-    """How the container ended whose black box it is."""
+class ExitCause(models.TextChoices):
+    """How the container ended whose exit report it is."""
 
-    EXITED = "exited", "ended by itself or was killed"
+    EXITED = "exited", "exited or was killed"
     OOM = "oom", "out of memory"
     CRASH_AT_START = "crash_at_start", "crashed at its start"
     DISAPPEARED = "disappeared", "disappeared"
-    REPLACED = "replaced", "replaced while unwell"
-    STOPPED = "stopped", "stopped as asked"
-    REMOVED = "removed", "taken back"
+    REPLACED = "replaced", "replaced while unhealthy"
+    STOPPED = "stopped", "stopped on request"
+    REMOVED = "removed", "removed after a failed operation"
 
 
 class Topic(models.TextChoices):
-    """The kinds of message RTM publishes; settings map each to the name of its stream."""
+    """The kinds of messages that RTM publishes; settings map each to the name of its stream."""
 
     JOB_RESULTS = "job_results", "job results"
     HEALTH_EVENTS = "health_events", "health events"

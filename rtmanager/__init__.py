@@ -1,5 +1,6 @@
-"""The composition root: settings, addresses, the Celery application, the command line. Knows everybody, imported by
-nobody.
+"""The composition root: settings, URLs, the Celery application, the console, the command line.
+
+It may import every other package; no other package imports it.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

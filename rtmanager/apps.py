@@ -1,15 +1,15 @@
-"""The Django application ``rtmanager``."""
+"""Registers ``rtmanager`` with Django."""
 
 from django.apps import AppConfig
 
-# Loaded with Django, so that whoever sends a hint sends it to our broker and not to Celery's default one. Not in the
-# package itself: the command line lives there too, and must not wait for libraries it does not use.
+# Loaded with Django, so that every process sends messages to our broker and not to Celery's default one. It is not in
+# the package itself, because the command line lives there too and must not load Celery.
 from rtmanager.celery import app as celery_app
 
 __all__ = ["RtmanagerConfig", "celery_app"]
 
 
 class RtmanagerConfig(AppConfig):
-    """Registers ``rtmanager`` with Django."""
+    """The Django application ``rtmanager``."""
 
     name = "rtmanager"

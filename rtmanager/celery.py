@@ -1,7 +1,7 @@
-"""The Celery application. A message is only a hint, the job is a row in PostgreSQL: nothing here must be reliable."""
+"""The Celery application. A message is only a notification of a row in PostgreSQL, so messages may get lost."""
 
 import os
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -9,58 +9,41 @@ from celery.signals import celeryd_init, setup_logging, task_prerun
 from django.conf import settings
 from django.db import close_old_connections
 
-from rtmanager.logs import write_line
+from rtmanager.database_urls import connect
+from rtmanager.logging_config import write_line
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
-# A worker would load all of the API and its documentation, only to check addresses that it does not serve.
+# Django's checks would import the whole API and its documentation, to check URLs that a worker does not serve.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
-
-class Application(Celery):
-    """Celery without its pictures: what its programs have to say, they say in the log."""
-
-    @cached_property
-    def Worker(self) -> Any:  # noqa: N802 - Celery's name
-        """The program ``celery worker``."""
-        return _without_banner(super().Worker)
-
-
-def _without_banner(program: Any) -> Any:
-    def __init__(self: Any, *arguments: Any, **options: Any) -> None:  # noqa: N807 - it becomes a method
-        super(silent, self).__init__(*arguments, **{**options, "quiet": True})
-
-    silent: Any = type(program.__name__, (program,), {"__init__": __init__, "__module__": program.__module__})
-    return silent
-
-
-app = Application("rtmanager")
+app = Celery("rtmanager")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 
 
 @setup_logging.connect
-def keep_our_logging(**_details: object) -> None:
-    """Logging is configured by the settings; having a receiver keeps Celery from replacing it."""
+def disable_celery_logging(**_details: object) -> None:
+    """Keep the logging of the Django settings: Celery configures its own only if this signal has no receiver."""
 
 
 @celeryd_init.connect
-def keep_results(conf: Any, **_details: object) -> None:
-    """Only a worker has results to keep. Others would load SQLAlchemy for it with the first message they send."""
-    conf.result_backend = settings.RTM_RESULT_BACKEND
+def configure_worker(instance: Any, conf: Any, **_details: object) -> None:
+    """Apply what only worker processes need."""
+    from celery.apps import worker  # noqa: PLC0415 - other processes do not need it
+
+    conf.result_backend = "db+postgresql+psycopg2://"
+    creator = partial(connect, settings.RTMANAGER.database_url)
+    conf.database_engine_options = {**conf.database_engine_options, "creator": creator}
+    # As `celery -q` does: no banner.
+    instance.quiet = True
+    # Celery prints messages of its signal handlers as plain text, past the log.
+    worker.safe_say = _write_to_log  # type: ignore[attr-defined]
 
 
 @task_prerun.connect
-def look_after_connections(**_details: object) -> None:
-    """As Django does at each request: a connection that is old or was hung up on is made anew, the others are kept."""
+def close_database_connections(**_details: object) -> None:
+    """Do what Django does at each request: close connections that are too old or broken, keep the others."""
     close_old_connections()
 
 
-@celeryd_init.connect
-def say_it_in_the_log(**_details: object) -> None:
-    """What a worker says from inside its signal handlers goes past all logging, as plain text."""
-    from celery.apps import worker  # noqa: PLC0415 - only worker processes need it
-
-    worker.safe_say = _say  # type: ignore[attr-defined]
-
-
-def _say(message: str, _file: object = None) -> None:
+def _write_to_log(message: str, _file: object = None) -> None:
     write_line(message.strip(), logger="celery.apps.worker")

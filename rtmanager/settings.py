@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from rtmanager import __version__
 from rtmanager.config import BadSettingsError, load_config
-from rtmanager.console.theme import UNFOLD as UNFOLD  # noqa: PLC0414 - read by django-unfold
-from rtmanager.databases import django_database, result_backend_url
-from rtmanager.logs import configure_logging
+from rtmanager.console.unfold_settings import UNFOLD as UNFOLD  # noqa: PLC0414 - read by django-unfold
+from rtmanager.database_urls import django_database
+from rtmanager.logging_config import configure_logging
 
 try:
     RTMANAGER = load_config()
@@ -20,10 +20,10 @@ DEBUG = False
 ALLOWED_HOSTS = [host.strip() for host in RTMANAGER.allowed_hosts.split(",") if host.strip()]
 
 INSTALLED_APPS = [
-    # Templates are found in this order: the console's, then the theme's, then Django's.
+    # Django finds templates in this order: the console's, the theme's, its own.
     "rtmanager.console",
     "unfold",
-    # Whoever serves the console finds its pages (rtmanager/urls.py); the other processes do without them.
+    # Simple: only the web process discovers the admin classes (rtmanager/urls.py).
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -40,11 +40,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "rtmanager.api.middleware.RequestLogMiddleware",
+    "rtmanager.http.proxies.TrustedProxyMiddleware",
+    "rtmanager.http.middleware.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "rtmanager.http.middleware.HostCheckMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -83,25 +85,51 @@ USE_TZ = True
 FORMAT_MODULE_PATH = ["rtmanager.console.formats"]
 
 STATIC_URL = "static/"
-# Assets come straight from the packages that ship them: nothing to collect, nothing to forget.
+# Assets are served from the packages that ship them, so collectstatic is not needed.
 WHITENOISE_USE_FINDERS = True
 
 LOGIN_REDIRECT_URL = "admin:index"
+_IS_HTTPS = RTMANAGER.public_url.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [RTMANAGER.public_url] if RTMANAGER.public_url else []
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _IS_HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _IS_HTTPS else 0
+# Only a proxy that is trusted can say that the client used HTTPS (rtmanager/http/proxies.py removes other headers).
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = _IS_HTTPS and bool(RTMANAGER.trusted_proxies)
+SECURE_SSL_HOST = RTMANAGER.public_url.partition("://")[2] or None
+# Services inside the network call the API and the health endpoints without TLS; only the console has cookies.
+SECURE_REDIRECT_EXEMPT = [r"^(?!admin(/|$))"]
+# Whether subdomains use HTTPS too is not for RTM to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        # The theme evaluates the expressions of its templates (Alpine.js). No page has an inline script.
+        "script-src": ["'self'", "'unsafe-eval'"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = int(RTMANAGER.session_lifetime.total_seconds())
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 
 RTM_VERSION = __version__
 
-# The adapters behind each port; tests name the fakes that ship with the product.
-RTM_CONTAINERS = "runtimes.containers.docker.DockerContainers"
-RTM_HINTS = "operations.dispatch.CeleryHints"
-RTM_REPLIES = "tasks.streams.redis.RedisReplies"
+# The adapter of each port. Tests use the fakes that ship with the product.
+RTM_CONTAINERS = "runtimes.containers.docker.adapter.DockerAdapter"
+RTM_NOTIFIER = "operations.dispatch.CeleryNotifier"
+RTM_COMPLETION_NOTIFIER = "tasks.streams.redis.notifications.RedisCompletionNotifier"
 
 LOGGING_CONFIG = None
 configure_logging(level=RTMANAGER.log_level, log_format=RTMANAGER.log_format)
 
-# Celery: why each of these, and what the defaults lose or double, stands in docs/decisions.md.
+# Celery: docs/decisions/ says why each value is set, and what the defaults lose or duplicate.
 _BROKER_SOCKET = {
     "socket_timeout": 10,
     "socket_connect_timeout": 2,
@@ -110,10 +138,10 @@ _BROKER_SOCKET = {
     "global_keyprefix": f"rtm:{RTMANAGER.stack}:celery:",
 }
 CELERY_IMPORTS = [
-    "tasks.lifecycle", "tasks.monitors", "tasks.canary", "tasks.leaving", "tasks.watchdog", "tasks.heartbeats",
-    "tasks.tallying",
-    # Only with the setting: without it, nothing of it is in the process.
-    *(["tasks.traces"] if RTMANAGER.traces_endpoint else []),
+    "tasks.lifecycle", "tasks.periodic", "tasks.docker_reads", "tasks.worker.shutdown", "tasks.worker.watchdog",
+    "tasks.worker.heartbeat", "tasks.worker.task_counters",
+    # Without the setting, OpenTelemetry is not loaded.
+    *(["tasks.worker.tracing"] if RTMANAGER.traces_endpoint else []),
 ]  # fmt: skip
 CELERY_BROKER_URL = RTMANAGER.broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = _BROKER_SOCKET
@@ -126,70 +154,70 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "periodic"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# Never: by default a worker connects to the database anew for each task. What ours does instead: rtmanager/celery.py.
+# By default a worker opens a new database connection for each task. Ours keeps it; see rtmanager/celery.py.
 CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
+# Every user of the broker could stop workers. Workers report by heartbeats in PostgreSQL.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
 
 
 def _periodic(task: str, every: timedelta, *, queue: str = "periodic") -> dict[str, object]:
-    # Expires before the next one is due: periodic work is never piled up by a worker that was away.
+    # A message expires before the next one is due, so they do not pile up while no worker runs.
     seconds = every.total_seconds()
     return {"task": task, "every_seconds": seconds, "expires_seconds": seconds * 0.9, "queue": queue}
 
 
-# Kept by the clock (tasks/clock.py).
+# Sent by the scheduler (tasks/loops/scheduler.py).
 RTM_SCHEDULE = {
     "reconcile": _periodic("rtmanager.reconcile", RTMANAGER.reconcile_interval),
     "inspect-runtimes": _periodic("rtmanager.inspect_runtimes", RTMANAGER.inspect_interval),
     "clean-up-expired": _periodic("rtmanager.clean_up_expired", RTMANAGER.cleanup_interval),
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
-    "trim-black-boxes": _periodic("rtmanager.trim_black_boxes", timedelta(hours=1)),
+    "trim-exit-reports": _periodic("rtmanager.trim_exit_reports", timedelta(hours=1)),
     "trim-results": _periodic("rtmanager.trim_results", timedelta(hours=1)),
-    "fold-tallies": _periodic("rtmanager.fold_tallies", timedelta(seconds=15)),
-    # By the way of the real work, so that it tells whether that is open.
+    "roll-up-counters": _periodic("rtmanager.roll_up_counters", timedelta(seconds=15)),
+    # On the queue of the operations, to test that it works.
     "canary": _periodic("rtmanager.canary", timedelta(seconds=15), queue="lifecycle"),
 }
-# Told to Celery in the worker only (rtmanager/celery.py): nobody else keeps or reads results.
-RTM_RESULT_BACKEND = result_backend_url(RTMANAGER.database_url)
-# At the first result, not at the start: a worker must come up while the database is still away.
+# Create the tables at the first result: a worker must start while the database is unavailable.
 CELERY_DATABASE_CREATE_TABLES_AT_SETUP = False
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = 7 * 24 * 3600
 
-# The API's views say the rest themselves (runtimes/api/base.py); one without that base class is shut, not open.
+# The base class of the API's views sets the rest (runtimes/api/base/views.py). A view without it denies all access.
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "EXCEPTION_HANDLER": "runtimes.api.errors.handle_exception",
+    "EXCEPTION_HANDLER": "runtimes.api.base.exceptions.handle_exception",
     "UNAUTHENTICATED_USER": None,
 }
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Runtime Manager",
-    "DESCRIPTION": "Starts, stops and remembers one game engine per game, each in a Docker container of its own.",
+    "DESCRIPTION": "Runs one game engine per game, each in its own Docker container, and records every operation.",
     "VERSION": "1",
     "SCHEMA_PATH_PREFIX": r"/api/v1/internal",
     "SERVE_INCLUDE_SCHEMA": False,
-    # What the API looks like is no secret; what it holds is. A browser has no token to show.
+    # The schema is public, the data is not. A browser sends no token.
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "RuntimeStatus": "runtimes.states.RuntimeStatus",
-        "OperationState": "operations.states.OpState",
+        "OperationState": "operations.states.OperationState",
         "OperationOutcome": "operations.states.Outcome",
-        "OperationKind": "operations.states.OpKind",
-        "OperationSource": "operations.states.OpSource",
+        "OperationKind": "operations.states.OperationKind",
+        "OperationSource": "operations.states.OperationSource",
         "StopReason": "operations.states.StopReason",
-        "BlackBoxCause": "operations.states.BoxCause",
-        "ErrorCode": "runtimes.api.schema.ERROR_CODES",
+        "ExitReportCause": "operations.states.ExitCause",
+        "ErrorCode": "runtimes.api.base.openapi.ERROR_CODES",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }

@@ -1,1 +1,1 @@
-"""The nouns: what a runtime is and how its container is touched."""
+"""What a runtime is, and the port to Docker: records, states, container specifications and API tokens."""

@@ -4,6 +4,6 @@ from django.apps import AppConfig
 
 
 class RuntimesConfig(AppConfig):
-    """Registers ``runtimes`` with Django."""
+    """The Django configuration of ``runtimes``."""
 
     name = "runtimes"

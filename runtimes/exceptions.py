@@ -1,10 +1,10 @@
-"""What can go wrong, as the outside sees it: every error has a code of the contract and says if waiting helps."""
+"""All errors of RTM. Each has an error code of the contract and says whether a retry can help."""
 
 from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """The stable codes of the wire contract. ``replay_no_op`` is the one that is no error."""
+    """The stable codes of the wire contract. ``replay_no_op`` is not an error."""
 
     INVALID_REQUEST = "invalid_request"
     START_CONFIG_INVALID = "start_config_invalid"
@@ -21,7 +21,7 @@ class ErrorCode(StrEnum):
 
 
 class RuntimeManagerError(Exception):
-    """Base of every error of ours. ``transient`` means: nothing was decided, the same call may work later."""
+    """Base of all errors of RTM. ``transient``: nothing was decided, and the same call may succeed later."""
 
     code: ErrorCode = ErrorCode.INTERNAL_ERROR
     transient: bool = False
@@ -32,31 +32,31 @@ class RuntimeManagerError(Exception):
 
 
 class InvalidRequestError(RuntimeManagerError):
-    """The structure of the input is wrong."""
+    """The input is malformed."""
 
     code = ErrorCode.INVALID_REQUEST
 
 
 class StartConfigInvalidError(RuntimeManagerError):
-    """The start cannot be tried: bad image reference, network missing or state directory not usable."""
+    """The start cannot be attempted: invalid image reference, missing network or unusable state directory."""
 
     code = ErrorCode.START_CONFIG_INVALID
 
 
 class ImageRefNotSemverError(RuntimeManagerError):
-    """A patch compares versions, and one of the two references has none."""
+    """A patch compares versions, and one of the image references has none."""
 
     code = ErrorCode.IMAGE_REF_NOT_SEMVER
 
 
 class SemverPatchOnlyError(RuntimeManagerError):
-    """A patch may change the patch level alone."""
+    """A patch may only change the patch level."""
 
     code = ErrorCode.SEMVER_PATCH_ONLY
 
 
 class RuntimeNotFoundError(RuntimeManagerError):
-    """There is no record of this game."""
+    """The game has no record."""
 
     code = ErrorCode.NOT_FOUND
 
@@ -75,6 +75,6 @@ class ServiceUnavailableError(RuntimeManagerError):
 
 
 class StaleRuntimeError(RuntimeManagerError):
-    """The record was changed by a newer operation: the caller no longer owns the game and must leave silently."""
+    """A newer operation changed the record. The caller no longer owns the game and must stop without a result."""
 
     transient = True

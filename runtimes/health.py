@@ -1,4 +1,4 @@
-"""From observations to verdicts: when a look at a container, or a row of probes, is worth an event. Pure."""
+"""Decides when inspections and probes of a container are reported as health events. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,18 +7,18 @@ from enum import StrEnum
 from runtimes.containers.base import Container, ContainerState
 
 UNHEALTHY = "unhealthy"
-# The exit code of what was ended by SIGKILL.
-_KILLED = 128 + 9
+# The path of the request to an engine, part of the contract with the images.
+PROBE_PATH = "/healthz"
 
-# Alive, but not doing what it should. A container that has ended is no matter of health.
-ODD_STATES = frozenset({ContainerState.PAUSED, ContainerState.RESTARTING, ContainerState.DEAD})
+# The container exists but does not work. An exited container is not a health problem.
+UNHEALTHY_STATES = frozenset({ContainerState.PAUSED, ContainerState.RESTARTING, ContainerState.DEAD})
 
 LONGEST_ERROR = 200
 _SUCCESS = range(200, 300)
 
 
 class Transition(StrEnum):
-    """What an observation changes in the verdict."""
+    """How an observation changes the health status."""
 
     NONE = "none"
     FAILED = "failed"
@@ -27,44 +27,37 @@ class Transition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What Docker says of a container: its state and its health check's verdict, empty without one."""
+    """The state of a container and the status of its health check, empty without one."""
 
     state: str = ""
     health: str = ""
 
     @property
-    def is_bad(self) -> bool:
-        """Whether somebody should look at it."""
-        return self.health == UNHEALTHY or self.state in ODD_STATES
+    def is_unhealthy(self) -> bool:
+        """Whether an operator should check it."""
+        return self.health == UNHEALTHY or self.state in UNHEALTHY_STATES
 
 
 def inspection_of(container: Container) -> Inspection:
-    """The part of a look at a container that the verdict is made from."""
+    """The part of an observed container that decides its health."""
     return Inspection(state=container.state.value, health=container.health)
 
 
-def is_judged(container: Container) -> bool:
-    """Whether the periodic inspection has a say: the container lives, or hangs between life and death."""
-    return container.is_alive or container.state in ODD_STATES
+def is_inspectable(container: Container) -> bool:
+    """Whether the periodic inspection evaluates it: the container runs, or is paused, restarting or dead."""
+    return container.is_alive or container.state in UNHEALTHY_STATES
 
 
-def ran_out_of_memory(container: Container) -> bool:
-    """Whether the kernel ended it for its memory. Docker's mark alone does not say so: it stays once any process of the
-    container was killed for that, even if the container lived on and ended later by itself.
-    """
-    return container.oom_killed and container.exit_code == _KILLED
-
-
-def after_inspection(before: Inspection, now: Inspection) -> Transition:
-    """The change of the verdict between two looks. Staying bad, in whatever way, is no change."""
-    if now.is_bad == before.is_bad:
+def inspect_transition(before: Inspection, now: Inspection) -> Transition:
+    """The change between two inspections. A change from one unhealthy state to another is none."""
+    if now.is_unhealthy == before.is_unhealthy:
         return Transition.NONE
-    return Transition.FAILED if now.is_bad else Transition.RECOVERED
+    return Transition.FAILED if now.is_unhealthy else Transition.RECOVERED
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeAnswer:
-    """What came of one probe: the HTTP status, 0 when there was none, and what went wrong, empty on success."""
+class ProbeResult:
+    """The result of one probe: the HTTP status, 0 without a response, and the error, empty on success."""
 
     at: datetime
     status: int = 0
@@ -72,37 +65,36 @@ class ProbeAnswer:
 
     @property
     def is_success(self) -> bool:
-        """Only 2xx counts: an engine that sends us elsewhere does not answer for itself."""
+        """Whether the status is 2xx. A redirect is not a success: another server would respond."""
         return self.status in _SUCCESS and not self.error
 
 
-def answered(status: int, *, at: datetime) -> ProbeAnswer:
-    """The engine gave an answer."""
-    return ProbeAnswer(at, status, "" if status in _SUCCESS else f"answered {status}")
+def probe_response(status: int, *, at: datetime) -> ProbeResult:
+    """The result of a probe with an HTTP response."""
+    return ProbeResult(at, status, "" if status in _SUCCESS else f"answered {status}")
 
 
-def unanswered(reason: str, *, at: datetime) -> ProbeAnswer:
-    """The engine gave none."""
+def probe_failure(reason: str, *, at: datetime) -> ProbeResult:
+    """The result of a probe without an HTTP response."""
     printable = "".join(character if character.isprintable() else " " for character in reason)
-    return ProbeAnswer(at, 0, printable[:LONGEST_ERROR] or "no answer")
+    return ProbeResult(at, 0, printable[:LONGEST_ERROR] or "no answer")
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRecord:
-    """The probes of one container so far: consecutive failures, and whether their failing was reported."""
+    """The number of consecutive failures of one container, and whether they were reported."""
 
     failures: int = 0
     is_reported: bool = False
 
 
-def after_probe(before: ProbeRecord, answer: ProbeAnswer, *, threshold: int) -> tuple[ProbeRecord, Transition]:
-    """The record after one more probe, and whether it must be reported.
+def probe_transition(before: ProbeRecord, result: ProbeResult, *, threshold: int) -> tuple[ProbeRecord, Transition]:
+    """Return the record after one more probe, and the transition to report.
 
-    ``threshold`` consecutive failures are reported once, and so is the first success after that. ``is_reported``
-    stays as it was, for it is true only once the report is written: one that was not is asked for again by the
-    next probe.
+    ``threshold`` consecutive failures are reported once, and so is the first success afterwards. The caller sets
+    ``is_reported`` after it has written the report; until then, each probe requests the report again.
     """
-    if answer.is_success:
+    if result.is_success:
         transition = Transition.RECOVERED if before.is_reported else Transition.NONE
         return ProbeRecord(0, before.is_reported), transition
     after = ProbeRecord(before.failures + 1, before.is_reported)

@@ -1,14 +1,23 @@
-"""The whole state machine of a runtime, as data. ``docs/states.md`` is held against it by a test."""
+"""The state machine of a runtime as data, and the choices of model fields. A test compares it with docs/states.md."""
 
 from django.db import models
 
 
 class RuntimeStatus(models.TextChoices):
-    """What RTM has recorded of a game: its container runs, is stopped, or no longer exists."""
+    """The recorded state of a game: its container runs, is stopped, or no longer exists."""
 
     RUNNING = "running", "running"
     STOPPED = "stopped", "stopped"
     REMOVED = "removed", "removed"
+
+
+class EndedBy(models.TextChoices):
+    """Why the container of a game exited without a requested stop. Empty: it runs, or an operation stopped it."""
+
+    DOCKER_RESTARTED = "docker_restarted", "Docker restarted"
+    OUT_OF_MEMORY = "out_of_memory", "out of memory"
+    KILLED = "killed", "killed by a signal"
+    EXITED = "exited", "exited"
 
 
 class CallerName(models.TextChoices):
@@ -19,21 +28,21 @@ class CallerName(models.TextChoices):
 
 
 class Scope(models.TextChoices):
-    """What a caller may do: look, or have something done."""
+    """What a caller may do: read, or request operations."""
 
     READ = "read", "read"
     OPERATE = "operate", "operate"
 
 
 class TokenScopes(models.TextChoices):
-    """The sets of scopes a token can hold, as they are stored."""
+    """The sets of scopes of a token, as stored in the database."""
 
     READ = "read", "read"
     OPERATE = "operate", "operate"
     READ_OPERATE = "read operate", "read and operate"
 
 
-# A first record may be written as running (start) or as stopped (start with no_start).
+# A new record is running (start) or stopped (start with no_start).
 INITIAL_STATUSES = frozenset({RuntimeStatus.RUNNING, RuntimeStatus.STOPPED})
 
 TRANSITIONS: dict[RuntimeStatus, frozenset[RuntimeStatus]] = {
@@ -43,6 +52,6 @@ TRANSITIONS: dict[RuntimeStatus, frozenset[RuntimeStatus]] = {
 }
 
 
-def may_move(old: RuntimeStatus, new: RuntimeStatus) -> bool:
-    """Whether a runtime may go from one status to another. Staying where it is counts as allowed."""
+def can_transition(old: RuntimeStatus, new: RuntimeStatus) -> bool:
+    """Whether the status may change from ``old`` to ``new``. An unchanged status is allowed."""
     return old == new or new in TRANSITIONS[old]

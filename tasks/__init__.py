@@ -1,1 +1,1 @@
-"""The edges: processes, queues and clocks."""
+"""Processes and queues: Celery tasks, what runs beside them in a worker, the loops, and the stream adapters."""

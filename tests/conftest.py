@@ -1,5 +1,6 @@
 """The servers that tests may ask for. Nothing starts before a test names it: unit tests need no Docker at all."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,17 +11,45 @@ import docker
 import pytest
 import structlog
 from django.db import connections
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
+from deploy.local.workspace import CACHE
 from rtmanager.config import Config
-from rtmanager.databases import django_database
+from rtmanager.database_urls import django_database
+from tests import property_total
 from tests.servers import databases, engine_images
 from tests.servers.docker_host import find_docker_host
-from tests.servers.playground import Playground, open_playground
+from tests.servers.sandbox import Playground, open_playground
 from tests.servers.server_images import ServerImages, find_server_images
 from tests.servers.sessions import remove_leftovers
 
 RtmSettings = Callable[..., Config]
+
+# CI always tries the same cases, so that a change, and not chance, turns it red. A run by hand tries other ones each
+# time. Neither keeps a database of failures: an example that failed belongs in a test of its own, under a name.
+# How long a case takes is that machine's business, not the property's.
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+hypothesis_settings.register_profile("ci", derandomize=True, database=None, print_blob=True, **_UNTIMED)
+hypothesis_settings.register_profile("by hand", database=None, print_blob=True, **_UNTIMED)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") == "true" else "by hand")
+
+
+# With several test processes, files that take minutes start first, so that all processes end at about the same time.
+_LONG = ("tests/bare/", "tests/install/", "tests/chaos/", "tests/properties/", "tests/acceptance/", "tests/browser/")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the folders with long tests to the front; the order inside a folder stays as it is."""
+    if hasattr(config, "workerinput"):
+        order = {folder: number for number, folder in enumerate(_LONG)}
+        items.sort(key=lambda item: next((order[one] for one in _LONG if item.nodeid.startswith(one)), len(_LONG)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(property_total.PropertyTotal(config), "property-total")
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +78,12 @@ def docker_client(docker_host: str, request: pytest.FixtureRequest) -> Iterator[
 
 @pytest.fixture(scope="session")
 def server_images(docker_client: docker.DockerClient, docker_host: str) -> ServerImages:
-    """The images of PostgreSQL and Redis."""
-    del docker_client  # only for its clearing up, before and after
-    return find_server_images(docker_host)
+    """The images of PostgreSQL and Redis. Of several test processes, one builds them and the others wait."""
+    del docker_client  # only for its cleanup, before and after
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "server-images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return find_server_images(docker_host)
 
 
 @pytest.fixture(scope="session")
@@ -83,10 +115,10 @@ def _no_lease_is_extended_behind_the_back_of_a_test() -> Iterator[None]:
     """Tests let workers die and leases end within one process, whose keeper, every 20 s, would undo just that. One that
     a test makes for itself works, and so do those of the services' processes.
     """
-    from operations.leases import keeper  # noqa: PLC0415 - Django is set up only now
+    from operations.queue.lease_renewer import lease_renewer  # noqa: PLC0415 - Django is set up only now
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeper, "renew_now", lambda: None)
+        patch.setattr(lease_renewer, "renew_now", lambda: None)
         yield
 
 
@@ -175,5 +207,5 @@ def stubborn_image(docker_client: docker.DockerClient) -> str:
 
 @pytest.fixture(scope="session")
 def switched_image(docker_client: docker.DockerClient) -> str:
-    """An engine that fails, ends or starves as a test tells it by files in its state directory."""
+    """An engine that fails, exits or runs out of memory on command, by files in its state directory."""
     return engine_images.build_switched_engine(docker_client)

@@ -9,10 +9,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from rtmanager.local.commands import tail
-from rtmanager.local.errors import LocalError
-from rtmanager.local.leftovers import MARKER
-from rtmanager.local.places import CLONE, Place
+from deploy.local.system.errors import LocalError
+from deploy.local.system.process_cleanup import MARKER
+from deploy.local.system.shell import tail
+from deploy.local.workspace import CLONE, Workspace
 
 
 class Inside:
@@ -21,14 +21,14 @@ class Inside:
     ``settings`` are of the service, without prefix, and overrule those of the stack.
     """
 
-    def __init__(self, module: str, *, python: str, place: Place, settings: Mapping[str, str]) -> None:
+    def __init__(self, module: str, *, python: str, workspace: Workspace, settings: Mapping[str, str]) -> None:
         self._name = module.rpartition(".")[2]
-        self._log = place.log(f"inside-{self._name}")
+        self._log = workspace.log(f"inside-{self._name}")
         chosen = {f"RTMANAGER_{name}": value for name, value in settings.items()}
         with self._log.open("a") as errors:
             self._process = subprocess.Popen(
                 [python, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-                cwd=CLONE, env={**os.environ, **chosen, MARKER: place.identity}, start_new_session=True,
+                cwd=CLONE, env={**os.environ, **chosen, MARKER: workspace.identity}, start_new_session=True,
             )  # fmt: skip
 
     @property
@@ -42,7 +42,7 @@ class Inside:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # It ends when there is nobody left to ask.
+        # It ends when the outer process has ended.
         self._process.communicate()
 
     def ask(self, name: str, **arguments: Any) -> Any:
@@ -52,15 +52,15 @@ class Inside:
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps([name, arguments]) + "\n")
             self._process.stdin.flush()
-        told = self._process.stdout.readline()
-        if not told:
+        line = self._process.stdout.readline()
+        if not line:
             message = f"{self._name} could not {name}; it said:\n{tail(self._log)}"
             raise LocalError(message)
-        return json.loads(told)
+        return json.loads(line)
 
 
 def answer(commands: Mapping[str, Callable[..., Any]]) -> None:
-    """The inner side: do what is asked until nobody asks any more. What fails ends the process, with its reason."""
+    """The inner side: serve requests until the input ends. A failure ends the process, with its reason."""
     # Whatever prints must not get between the answers.
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:

@@ -1,6 +1,6 @@
 """Ten thousand engines in one process, and the Docker that lists them: it answers well, and costs as little as it can.
 
-Docker's own list of so many containers would need as many containers.
+Docker's own list would need real containers.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Engines:
 
 
 class _Connection(asyncio.Protocol):
-    """Requests without a body, one after the other; whoever asks also hangs up."""
+    """Requests without a body, one after the other; the client closes the connection."""
 
     def __init__(self, ask: Callable[[str], bytes]) -> None:
         self._ask = ask

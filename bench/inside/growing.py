@@ -12,18 +12,18 @@ django.setup()
 from django.test import Client  # noqa: E402 - Django is set up only now
 
 from bench.inside.asked import answer  # noqa: E402
-from operations import claims  # noqa: E402
 from operations.intake import OperationRequest, accept  # noqa: E402
 from operations.models import Operation  # noqa: E402
-from operations.states import OpKind, OpSource  # noqa: E402
+from operations.queue import claims  # noqa: E402
+from operations.states import OperationKind, OperationSource  # noqa: E402
 
 _API = "/api/v1/internal/runtimes"
 # As many as the bridge reads at once.
 _BATCH = 50
 
 
-class Deeds:
-    """Each does something so many times and returns the milliseconds; what it wrote is deleted again."""
+class Workload:
+    """Each repeats something and returns the milliseconds; what it wrote is deleted again."""
 
     def __init__(self) -> None:
         self._client = Client(headers={"X-Galaxy-Caller": "gm"})
@@ -68,8 +68,8 @@ class Deeds:
         return [
             OperationRequest(
                 game_id=f"game-{number % 1000}",
-                op_kind=OpKind.START,
-                op_source=OpSource.LOBBY_STREAM,
+                op_kind=OperationKind.START,
+                op_source=OperationSource.LOBBY_STREAM,
                 job_key=f"bench:{number}",
                 arguments={"image_ref": "galaxy-engine:1.0.0"},
             )
@@ -92,5 +92,5 @@ def _forget(operations: Sequence[Operation]) -> None:
 
 
 if __name__ == "__main__":
-    deeds = Deeds()
-    answer({"get": deeds.read_record, "list": deeds.read_log, "intake": deeds.intake, "claim": deeds.claim})
+    actions = Workload()
+    answer({"get": actions.read_record, "list": actions.read_log, "intake": actions.intake, "claim": actions.claim})

@@ -7,16 +7,16 @@ import django
 django.setup()
 
 from bench.inside.asked import answer  # noqa: E402 - Django is set up only now
-from tasks.leadership import Leadership  # noqa: E402
-from tasks.prober import Prober  # noqa: E402
-from tasks.probes import HttpProbes  # noqa: E402
+from tasks.loops.http_probes import HttpProbes  # noqa: E402
+from tasks.loops.leader_election import LeaderElection  # noqa: E402
+from tasks.loops.prober import Prober  # noqa: E402
 
 
 class Probing:
     """Steps, as its process does it."""
 
     def __init__(self) -> None:
-        self._prober = Prober(leadership=Leadership("prober"), probes=HttpProbes())
+        self._prober = Prober(leadership=LeaderElection("prober"), probes=HttpProbes())
 
     def work(self, seconds: float) -> float:
         """Let it work for a time; returns its seconds on a core, those of all its threads."""

@@ -13,8 +13,8 @@ django.setup()
 from django.conf import settings  # noqa: E402 - Django is set up only now
 
 from bench.inside.asked import answer  # noqa: E402
-from operations.reconciler import reconcile_all  # noqa: E402
-from runtimes.specs import LABEL_OWNER, LABEL_STACK, OWNER  # noqa: E402
+from operations.reconcile.survey import reconcile_all  # noqa: E402
+from runtimes.container_spec import LABEL_OWNER, LABEL_STACK, OWNER  # noqa: E402
 
 _requests: Counter[str] = Counter()
 _send = requests.Session.send

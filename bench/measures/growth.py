@@ -1,4 +1,4 @@
-"""The same deeds on a log of ten operations and on one of a million, in turns."""
+"""The same actions on a log of ten operations and on one of a million, in turns."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ _FEW, _MANY, _QUICK_MANY = 10, 1_000_000, 2_000
 _GAMES = 10_000
 _LIMIT = 1.2
 _DATABASE = 8
-_DEEDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+_WORKLOADS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "GET of a record": ("get", {"game_id": rows.OBSERVED}),
     "one page of a game's log": ("list", {"game_id": rows.OBSERVED}),
     "a claim": ("claim", {}),
@@ -25,7 +25,7 @@ _DEEDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 def measure(grounds: Grounds) -> Figure:
-    """Each deed by turns on both."""
+    """Each action by turns on both."""
     ground = grounds.get()
     many, rounds, each = (_QUICK_MANY, 1, 3) if grounds.quick else (_MANY, 10, 12)
     series: list[Series] = []
@@ -34,7 +34,7 @@ def measure(grounds: Grounds) -> Figure:
         for count in (_FEW, many):
             grounds.progress(f"writing {count:,} operations")
             contestants[count] = _inside(ground, up, count)
-        for title, (name, arguments) in _DEEDS.items():
+        for title, (name, arguments) in _WORKLOADS.items():
             turns = {_named(title, count): _turn(one, name, arguments, each) for count, one in contestants.items()}
             interleave(turns, rounds=1)
             found = interleave(turns, rounds=rounds)
@@ -46,10 +46,10 @@ def measure(grounds: Grounds) -> Figure:
 def _inside(ground: Ground, up: ExitStack, count: int) -> Inside:
     address = up.enter_context(migrated(ground, f"growth_{count}"))
     rows.fill_log(address, operations=count, games=min(count, _GAMES))
-    # The hints go to the logical database after this one, where nobody listens.
+    # The notifications go to the logical database after this one, which no worker reads.
     redis_url = f"unix://{socket_of(ground.streams)}?db={_DATABASE}"
     settings = {"DATABASE_URL": address, "REDIS_URL": redis_url, "API_AUTH": "network"}
-    inside = Inside("bench.inside.growing", python=PYTHON, place=ground.stack.place, settings=settings)
+    inside = Inside("bench.inside.growing", python=PYTHON, workspace=ground.stack.workspace, settings=settings)
     return up.enter_context(inside)
 
 
@@ -69,7 +69,7 @@ def _goals(series: Sequence[Series], many: int) -> tuple[Goal, ...]:
     named = {one.name: one.median for one in series}
     return tuple(
         Goal(f"{title}, {many:,} rows against {_FEW}", named[_named(title, many)] / named[_named(title, _FEW)], _LIMIT)
-        for title in _DEEDS
+        for title in _WORKLOADS
     )
 
 

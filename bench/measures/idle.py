@@ -7,7 +7,7 @@ from bench.ground import Ground, Grounds
 from bench.processes import Usage, of_service, usage
 
 _PERCENT, _MIB = 100.0, 1024**2
-# Every 15 s something periodic comes round, so a shorter look would now see it and now not.
+# Periodic work runs every 15 s, so a shorter measurement would sometimes miss it.
 _LOOK_SECONDS, _LOOKS = 15.0, 4
 _CALM_SECONDS = 20.0
 _MOST_PERCENT, _MOST_MIB = 2.0, 300.0
@@ -31,7 +31,7 @@ def measure(grounds: Grounds) -> Figure:
         series=(whole, *(Series.of(name, "% of a core", [one[name] for one in shares]) for name in names)),
         goals=(Goal("whole service, % of one core", whole.median, _MOST_PERCENT),),
         notes=(
-            "Nothing runs and nothing is asked; what is left are the periodic looks at Docker and at the database.",
+            "No game runs and no request arrives; the periodic checks of Docker and the database remain.",
             "Not counted: "
             + ", ".join(f"{name} {sum(one[name] for one in shares) / len(shares):.2f} %" for name in servers)
             + ".",

@@ -1,4 +1,4 @@
-"""Somebody kills an engine past the service: how long until the event is on the stream."""
+"""A person kills an engine past the service: how long until the event is on the stream."""
 
 import time
 
@@ -7,8 +7,8 @@ from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
 from bench.names import fresh
 from bench.rounds import interleave
-from rtmanager.local.errors import LocalError
-from runtimes.specs import container_name
+from deploy.local.system.errors import LocalError
+from runtimes.container_spec import container_name
 
 _OURS, _DOCKERS = "docker kill to container_exited on the stream", "docker kill to Docker's own event"
 _LIMIT_MS = 300.0
@@ -38,7 +38,7 @@ def measure(grounds: Grounds) -> Figure:
     ours = Series.of(_OURS, "ms", interleave({_OURS: turn}, rounds=rounds, progress=grounds.progress)[_OURS])
     dockers = Series.of(_DOCKERS, "ms", docker_samples)
     goal = Goal("p95 in ms", ours.p95, _LIMIT_MS)
-    notes = ("Both of the same kills; until Docker itself has told of the end, nobody can know.",)
+    notes = ("Both of the same kills. Without Docker's own event no program can know of the exit.",)
     return Figure("outside_kill", "A kill from outside", (ours, dockers), (goal,), notes, plot="cdf")
 
 
@@ -50,5 +50,5 @@ def _kill(ground: Ground, game_id: str) -> float:
         arrival = ground.health.wait(since=mark, count=number, seconds=_ANSWER_SECONDS)[-1]
         if arrival.game_id == game_id and arrival.fields["event_type"] == _TYPE:
             return (arrival.at - began) * 1000
-    message = f"no event told of the end of {game_id}"
+    message = f"no event reported the exit of {game_id}"
     raise LocalError(message)

@@ -12,13 +12,13 @@ from bench.figure import Figure, Goal, Series
 from bench.fleet import fleet
 from bench.ground import PYTHON, Ground, Grounds
 from bench.inside.asked import Inside
-from rtmanager.local.errors import LocalError
-from runtimes.specs import LABEL_GAME_ID, container_name
+from deploy.local.system.errors import LocalError
+from runtimes.container_spec import LABEL_GAME_ID, container_name
 
 _ENGINES, _QUICK_ENGINES = 10_000, 200
 _INTERVAL_SECONDS, _QUICK_SECONDS = 15.0, 5.0
 _ROUNDS = 3
-# To one address and port, the kernel lends only so many numbers a minute.
+# To one address and port, the kernel gives a limited number of ports a minute.
 _ADDRESSES = tuple(f"127.0.0.{number}" for number in range(2, 42))
 _TOLERANCE = 0.2
 
@@ -29,25 +29,25 @@ def measure(grounds: Grounds) -> Figure:
     count, seconds = (_QUICK_ENGINES, _QUICK_SECONDS) if grounds.quick else (_ENGINES, _INTERVAL_SECONDS)
     grounds.progress("setting up a database and the engines")
     containers = _containers(ground, count)
-    place = ground.stack.place
-    socket = str(place.sockets / "engines.sock")
+    workspace = ground.stack.workspace
+    socket = str(workspace.sockets / "engines.sock")
     with ExitStack() as up:
         address = up.enter_context(migrated(ground, "probes"))
-        engines = up.enter_context(Inside("bench.inside.engines", python=PYTHON, place=place, settings={}))
+        engines = up.enter_context(Inside("bench.inside.engines", python=PYTHON, workspace=workspace, settings={}))
         port = engines.ask("serve", addresses=_ADDRESSES, socket=socket, containers=containers)
         rows.fill_games(address, count, port=port, network=ground.config.docker_network)
         settings = {"DATABASE_URL": address, "DOCKER_HOST": f"unix://{socket}", "PROBE_INTERVAL": f"{seconds:.0f}s"}
-        prober = up.enter_context(Inside("bench.inside.probing", python=PYTHON, place=place, settings=settings))
+        prober = up.enter_context(Inside("bench.inside.probing", python=PYTHON, workspace=workspace, settings=settings))
         # It begins in the middle of things: all are launched over the first round.
         prober.ask("work", seconds=seconds / 3)
-        looks = []
+        rounds = []
         for number in range(1 if grounds.quick else _ROUNDS):
             grounds.progress(f"{count} engines in {seconds:.0f} s, {number + 1} of {_ROUNDS}")
-            looks.append(_look(engines, prober, seconds=seconds, expected=count))
-    return _figure(looks, count=count, seconds=seconds)
+            rounds.append(_measure_round(engines, prober, seconds=seconds, expected=count))
+    return _figure(rounds, count=count, seconds=seconds)
 
 
-def _look(engines: Inside, prober: Inside, *, seconds: float, expected: int) -> tuple[float, int]:
+def _measure_round(engines: Inside, prober: Inside, *, seconds: float, expected: int) -> tuple[float, int]:
     """Seconds on a core, and how many were asked. LocalError when that is not about as many as there are."""
     before = engines.ask("count")
     busy = float(prober.ask("work", seconds=seconds))
@@ -58,9 +58,9 @@ def _look(engines: Inside, prober: Inside, *, seconds: float, expected: int) -> 
     return busy, asked
 
 
-def _figure(looks: Sequence[tuple[float, int]], *, count: int, seconds: float) -> Figure:
+def _figure(rounds: Sequence[tuple[float, int]], *, count: int, seconds: float) -> Figure:
     name = f"prober, {count} engines in {seconds:.0f} s"
-    share = Series.of(name, "of one core", [busy / asked * count / seconds for busy, asked in looks])
+    share = Series.of(name, "of one core", [busy / asked * count / seconds for busy, asked in rounds])
     each = share.median * seconds / count * 1e6
     return Figure(
         key="probes",
@@ -78,7 +78,7 @@ def _figure(looks: Sequence[tuple[float, int]], *, count: int, seconds: float) -
 
 
 def _containers(ground: Ground, count: int) -> list[dict[str, Any]]:
-    """As Docker lists them: a real one, so many times, each with a game and an address of its own."""
+    """As Docker lists them: a real one, many times, each with a game and an address of its own."""
     with fleet(ground, 1) as (game_id,):
         (real,) = ground.docker.api.containers(filters={"label": f"{LABEL_GAME_ID}={game_id}"})
     return [_renamed(real, number, network=ground.config.docker_network) for number in range(count)]

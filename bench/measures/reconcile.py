@@ -17,9 +17,9 @@ from bench.names import fresh
 from bench.rivals.docker_sdk import remove
 from bench.rivals.spec import Specs
 from bench.rounds import interleave
-from rtmanager.local.errors import LocalError
-from runtimes.containers.payloads import create_request
-from runtimes.specs import LABEL_OPERATION_ID, LABEL_STACK, LABEL_STARTED_AT_MS, ContainerSpec
+from deploy.local.system.errors import LocalError
+from runtimes.container_spec import LABEL_OPERATION_ID, LABEL_STACK, LABEL_STARTED_AT_MS, ContainerSpec
+from runtimes.containers.docker.payloads import create_request
 
 _SIZES, _QUICK_SIZES = (100, 300, 1000), (10, 20, 30)
 _MAKERS = 4
@@ -36,7 +36,7 @@ def measure(grounds: Grounds) -> Figure:
     calls: set[str] = set()
     with ExitStack() as up:
         inside = up.enter_context(
-            Inside("bench.inside.reconciling", python=PYTHON, place=ground.stack.place, settings={})
+            Inside("bench.inside.reconciling", python=PYTHON, workspace=ground.stack.workspace, settings={})
         )
         # The first one also connects, and asks for the engine's version.
         inside.ask("reconcile")
@@ -63,30 +63,30 @@ def _raw(size: int) -> str:
 
 def _reconcile(inside: Inside, calls: set[str]) -> Callable[[], float]:
     def reconcile() -> float:
-        told = inside.ask("reconcile")
-        calls.update(told["requests"])
-        if told["repairs"] or sum(told["requests"].values()) != 1:
-            message = f"the round was not what it should have been: {told}"
+        response = inside.ask("reconcile")
+        calls.update(response["requests"])
+        if response["repairs"] or sum(response["requests"].values()) != 1:
+            message = f"the round was not what it should have been: {response}"
             raise LocalError(message)
-        return float(told["ms"])
+        return float(response["ms"])
 
     return reconcile
 
 
 def _list(inside: Inside, size: int) -> Callable[[], float]:
     def list_raw() -> float:
-        told = inside.ask("list")
-        if told["found"] != size:
-            message = f"{told['found']} containers were listed, not {size}"
+        response = inside.ask("list")
+        if response["found"] != size:
+            message = f"{response['found']} containers were listed, not {size}"
             raise LocalError(message)
-        return float(told["ms"])
+        return float(response["ms"])
 
     return list_raw
 
 
 @contextmanager
 def _created(ground: Ground, count: int) -> Iterator[None]:
-    """So many containers of the service that were never started, with the records and operations of them."""
+    """Containers of the service that were never started, with the records and operations of them."""
     address, specs = ground.config.database_url, Specs(ground)
     game_ids = fresh("created", count)
     operations = dict(zip(game_ids, rows.reserve_operations(address, count), strict=True))

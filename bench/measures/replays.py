@@ -15,11 +15,11 @@ from bench.rivals.procrastinate_queue import ProcrastinateQueue
 from bench.rivals.queues import Queue, Serving, serving, socket_of
 from bench.rivals.rq_queue import RqQueue
 from bench.rounds import Contestant, interleave
-from rtmanager.local.errors import LocalError
-from rtmanager.local.leftovers import MARKER
+from deploy.local.system.errors import LocalError
+from deploy.local.system.process_cleanup import MARKER
 from runtimes.exceptions import ErrorCode
 
-OURS = "Runtime Manager, replayed starts"
+OURS = "Runtime Manager, no-op starts"
 _UNIT = "jobs/s"
 _OF_CELERY, _OF_RQ = 0.6, 2.0
 # The service has the first two: its streams, and its own Celery.
@@ -63,7 +63,7 @@ class _Choice:
     """Starts queues, and takes the quickest way of those that one of them has."""
 
     def __init__(self, ground: Ground, progress: Callable[[str], None], *, tasks: int) -> None:
-        self._place = ground.stack.place
+        self._place = ground.stack.workspace
         self._progress = progress
         self._tasks = tasks
 
@@ -133,6 +133,6 @@ def _notes(count: int, games: int, kinds: str) -> tuple[str, ...]:
         ),
         (
             f"The queues ({kinds}) do {count} null tasks, from the first one put in to the last one done, with results "
-            "switched off. None of them looks at Docker, keeps a log or promises an order."
+            "switched off. None of them observes Docker, keeps a log or guarantees an order."
         ),
     )

@@ -10,8 +10,8 @@ from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs, differences
 from bench.rivals.swarm import Swarm, swarm
 from bench.rounds import every, interleave
-from rtmanager.local.errors import LocalError
-from runtimes.specs import container_name
+from deploy.local.system.errors import LocalError
+from runtimes.container_spec import container_name
 
 OURS, SDK, CLI, SWARM = (
     "Runtime Manager, XADD to result",
@@ -26,7 +26,7 @@ _THIRD = 3
 
 
 def measure(grounds: Grounds) -> Figure:
-    """Starts with no look at the new container."""
+    """Starts without a settle time."""
     ground = grounds.get()
     specs = Specs(ground)
     sdk = RawSdk(ground.stack.docker_host, specs)

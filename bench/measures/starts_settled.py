@@ -1,4 +1,4 @@
-"""A fresh start as it ships, with a look at the new container for 300 ms, next to the raw SDK with the same look."""
+"""A fresh start with the default settle time of 300 ms, next to the raw SDK with the same wait."""
 
 from bench.figure import Figure, Series
 from bench.ground import Grounds
@@ -13,7 +13,7 @@ _LOOK_SECONDS = 0.3
 
 
 def measure(grounds: Grounds) -> Figure:
-    """Starts with the look that is the default."""
+    """Starts with the default settle time."""
     ground = grounds.get(settings={"START_SETTLE": f"{_LOOK_SECONDS * 1000:.0f}ms"})
     sdk = RawSdk(ground.stack.docker_host, Specs(ground))
     rounds, each = (1, 2) if grounds.quick else (4, 10)
@@ -38,5 +38,5 @@ def measure(grounds: Grounds) -> Figure:
         "The same, with the default of RTMANAGER_START_SETTLE: an engine that dies within 300 ms is a failed start.",
     )
     return Figure(
-        "starts_settled", "A fresh start that is looked at", series, against_the_sdk(series, _SDK), notes, plot="cdf"
+        "starts_settled", "A fresh start that settles", series, against_the_sdk(series, _SDK), notes, plot="cdf"
     )

@@ -53,7 +53,7 @@ def sdk_name(threads: int) -> str:
 
 
 def sdk_turn(sdk: RawSdk, count: int) -> Callable[[], float]:
-    """One sample of the rival: so many games at once, which are gone afterwards."""
+    """One sample of the rival: a number of games at once, which are gone afterwards."""
 
     def turn() -> float:
         games = fresh("sdk", count)

@@ -4,9 +4,8 @@ Fresh starts want the processors, and are held against the raw SDK with as many 
 listen only wait, inside Docker, so nothing but the service itself could keep them from being shared out.
 """
 
+from contextlib import closing
 from functools import partial
-
-from celery import Celery
 
 from bench.figure import Figure, Goal, Series
 from bench.ground import Ground, Grounds
@@ -15,20 +14,24 @@ from bench.names import fresh
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
 from bench.rounds import interleave
-from rtmanager.local.commands import wait_until
-from rtmanager.local.errors import LocalError
-from rtmanager.local.images import REPOSITORY, build_engine
+from deploy.local.docker.sample_images import REPOSITORY, build_engine
+from deploy.local.system.errors import LocalError
+from deploy.local.system.shell import wait_until
+from rtmanager.database_urls import connect
 
 _COUNTS = (1, 2, 4)
 _LIMIT = 0.9
 _GRACE_SECONDS = 1
 _STUBBORN = f"{REPOSITORY}:1.0.9"
-_ANSWER_SECONDS = 30.0
-_PING_SECONDS = 0.5
+_READY_SECONDS = 30.0
+# A worker that ends deletes its heartbeat.
+_LIVE_WORKERS = """
+    SELECT count(*) FROM operations_heartbeat WHERE name LIKE 'worker:%' AND seen_at > now() - interval '20 seconds'
+"""
 
 
 def measure(grounds: Grounds) -> Figure:
-    """Fresh starts, as fast as so many can."""
+    """Fresh starts, as fast as this number of workers can."""
     ground = _ground(grounds)
     rounds, games = (1, 4) if grounds.quick else (3, 8)
     sdks = {count: RawSdk(ground.stack.docker_host, Specs(ground), threads=count) for count in _COUNTS}
@@ -89,7 +92,7 @@ def measure_waiting(grounds: Grounds) -> Figure:
     )
     note = (
         f"Stops of {games} games at once whose engines ignore SIGTERM: each takes a grace of {_GRACE_SECONDS} s, in "
-        "which nobody computes anything."
+        "which no process computes anything."
     )
     return Figure("waiting", "One worker, two, four, when Docker only waits", series, goals, (note,))
 
@@ -118,16 +121,16 @@ def _name(count: int) -> str:
 
 
 def have(ground: Ground, count: int) -> None:
-    """So many workers and no more; returns when all of them listen. LocalError when they do not."""
+    """Exactly this number of workers; returns when all of them listen. LocalError when they do not."""
     for number in range(1, max(_COUNTS) + 1):
         ground.stack.switch("worker" if number == 1 else f"worker-{number}", on=number <= count)
-    # What the service's own application is told in settings.py, and without Django.
-    options = {"global_keyprefix": f"rtm:{ground.config.stack}:celery:"}
-    with Celery(broker=ground.config.broker_url, broker_transport_options=options) as asking:
+    with closing(connect(ground.config.database_url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
 
-        def answers() -> bool:
-            return len(asking.control.ping(timeout=_PING_SECONDS) or []) == count
+        def are_ready() -> bool:
+            cursor.execute(_LIVE_WORKERS)
+            return bool(cursor.fetchone()[0] == count)
 
-        if not wait_until(answers, timeout_seconds=_ANSWER_SECONDS):
-            message = f"there were not {count} workers within {_ANSWER_SECONDS:.0f} s"
+        if not wait_until(are_ready, timeout_seconds=_READY_SECONDS):
+            message = f"there were not {count} workers within {_READY_SECONDS:.0f} s"
             raise LocalError(message)

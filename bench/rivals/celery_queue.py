@@ -1,4 +1,4 @@
-"""Celery on the same Valkey: threads or prefork, whichever is quicker, told to keep nothing and to report nothing."""
+"""Celery on the same Valkey: threads or prefork, whichever is faster, without results and events."""
 
 import sys
 from collections.abc import Sequence

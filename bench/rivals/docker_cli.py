@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from bench.rivals.spec import Specs
-from rtmanager.local.errors import LocalError
-from runtimes.containers.payloads import create_request
-from runtimes.specs import ContainerSpec
+from deploy.local.system.errors import LocalError
+from runtimes.container_spec import ContainerSpec
+from runtimes.containers.docker.payloads import create_request
 
 
 def started(docker_host: str, specs: Specs, game_id: str) -> float:

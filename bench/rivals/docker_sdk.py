@@ -10,8 +10,8 @@ import requests
 from docker.errors import NotFound
 
 from bench.rivals.spec import Specs
-from runtimes.containers.payloads import create_request
-from runtimes.specs import ContainerSpec, container_name
+from runtimes.container_spec import ContainerSpec, container_name
+from runtimes.containers.docker.payloads import create_request
 
 _CLEANERS = 8
 _TIMEOUT_SECONDS = 120
@@ -82,7 +82,7 @@ def _start(client: docker.APIClient, spec: ContainerSpec) -> str:
 
 
 def _look(client: docker.APIClient, container_id: str, seconds: float) -> None:
-    """The same look as the service's: nothing is heard for so long, then it is asked for."""
+    """The same check as in the service: wait for an exit for this time, then inspect."""
     with suppress(requests.RequestException):
         client.wait(container_id, timeout=seconds)  # type: ignore[arg-type]
         message = f"{container_id} ended at once"

@@ -8,7 +8,7 @@ PIPE = "BENCH_DONE_PIPE"
 
 
 def nothing() -> None:
-    """Be done. Two microseconds, where any queue's own way of telling it would cost a round trip."""
+    """Be done. Two microseconds, where any notification of the queue would cost a round trip."""
     os.write(_pipe(), b".")
 
 

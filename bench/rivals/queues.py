@@ -14,20 +14,20 @@ from typing import Any, Protocol
 import redis
 
 from bench.rivals.nothing import PIPE
-from rtmanager.local.commands import tail
-from rtmanager.local.errors import LocalError
-from rtmanager.local.places import CLONE
+from deploy.local.system.errors import LocalError
+from deploy.local.system.shell import tail
+from deploy.local.workspace import CLONE
 
 _WARM_UP_TASKS = 50
-_PATIENCE_SECONDS = 90.0
+_TIMEOUT_SECONDS = 90.0
 _LOOK_SECONDS = 0.001
 _END_SECONDS = 15.0
 
 
 def socket_of(client: "redis.Redis") -> str:
     """The path of the socket by which this client reaches its server."""
-    told: dict[str, Any] = client.connection_pool.connection_kwargs
-    return str(told["path"])
+    kwargs: dict[str, Any] = client.connection_pool.connection_kwargs
+    return str(kwargs["path"])
 
 
 class Queue(Protocol):
@@ -63,7 +63,7 @@ class Serving:
 
     def _await(self, count: int) -> None:
         """Raises LocalError when not all are done in time, or a worker has died."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while count > 0:
             with suppress(BlockingIOError):
                 count -= len(os.read(self.pipe, count))
@@ -99,7 +99,7 @@ def serving(queue: Queue, *, log: Path, environment: Mapping[str, str]) -> Itera
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """A worker that has been told to leave, and is given some time for it. It has nothing to do any more."""
+    """Stop an idle worker, and wait some time for its end."""
     process.terminate()
     try:
         process.wait(_END_SECONDS)

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.ground import IMAGE, Ground
-from runtimes.containers.payloads import limits_in_force
-from runtimes.specs import (
+from runtimes.container_limits import ceilings_of, limits_from_labels
+from runtimes.container_spec import (
     ContainerPolicy,
     ContainerSpec,
     Limits,
+    MaxLimits,
     build_spec,
-    limits_from_labels,
     parse_memory,
     state_path,
 )
+from runtimes.containers.docker.payloads import limits_in_force
 
 
 class Specs:
@@ -26,7 +27,9 @@ class Specs:
         defaults = Limits(config.default_cpu_quota, parse_memory(config.default_memory), config.default_pids_limit)
         image = ground.docker.images.get(IMAGE).attrs
         self.image_id = str(image["Id"])
-        self._limits, _warnings = limits_from_labels(image["Config"]["Labels"], defaults)
+        self._limits, _warnings = limits_from_labels(
+            image["Config"]["Labels"], defaults, ceilings_of(MaxLimits(), defaults, None)
+        )
         self._directory_mode = config.game_state_dir_mode
         self.policy = ContainerPolicy(
             stack=f"{config.stack}-rival",

@@ -10,9 +10,9 @@ import docker
 
 from bench.engine_events import SERVICE_LABEL, EngineEvents
 from bench.rivals.spec import Specs
-from rtmanager.local.commands import wait_until
-from runtimes.containers.payloads import create_request
-from runtimes.specs import ContainerSpec, container_name
+from deploy.local.system.shell import wait_until
+from runtimes.container_spec import ContainerSpec, container_name
+from runtimes.containers.docker.payloads import create_request
 
 _RUNS_SECONDS = 60.0
 _GONE_SECONDS = 60.0

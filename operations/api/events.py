@@ -1,6 +1,5 @@
-"""What the service tells its neighbours, to be read and followed over HTTP."""
+"""The events of the streams over HTTP: list and follow."""
 
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,149 +8,114 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from operations.api.waiting import idle
+from operations.api.completion import idle
 from operations.models import OutboxEvent
 from operations.states import Topic
-from runtimes.api.base import ContractView
-from runtimes.api.paging import read_page
-from runtimes.api.schema import ALWAYS, PAGE, errors
-from runtimes.exceptions import ErrorCode, InvalidRequestError, ServiceUnavailableError
-from runtimes.games import GAME_ID_PATTERN, check_game_id
+from runtimes.api.base.openapi import describe
+from runtimes.api.base.pagination import DEFAULT_LIMIT, MAX_LIMIT, page_of
+from runtimes.api.base.parsers import Query, QueryChoice, QueryGameId, QueryInteger
+from runtimes.api.base.views import ApiView
+from runtimes.exceptions import ErrorCode, ServiceUnavailableError
 
 LONGEST_WAIT_SECONDS = 30
-# Each held call costs one of the web process's threads, which the verbs need as well.
+# Each held call uses a thread of the web process, and actions need threads too.
 MAX_FOLLOWERS = 8
-_LOOK_EVERY_SECONDS = 0.5
-_EVENT_ID = re.compile(r"0|[1-9][0-9]{0,18}")
+_POLL_SECONDS = 0.5
 _HIGHEST_ID = 2**63 - 1
-_SECONDS = re.compile(r"[0-9]{1,2}")
 
 _followers = threading.BoundedSemaphore(MAX_FOLLOWERS)
 
 
 @extend_schema_serializer(component_name="Event")
 class EventSerializer(serializers.Serializer[Any]):
-    """One message to a stream: what it says, and where it went."""
+    """One message to a stream, with its stream entry."""
 
     id = serializers.CharField(read_only=True, help_text="Numeric; a later event has a higher one.")
     topic = serializers.ChoiceField(choices=Topic.choices, read_only=True)
-    game_id = serializers.CharField(read_only=True, help_text="Empty when it is about none.")
-    # Declared fields leave the class, so this one and the serializer's own list of them do not meet.
+    game_id = serializers.CharField(read_only=True, help_text="Empty if it is about no game.")
+    # DRF removes declared fields from the class, so this name does not hide Serializer.fields.
     fields = serializers.DictField(child=serializers.CharField(), read_only=True)  # type: ignore[assignment]
     created_at = serializers.DateTimeField(read_only=True)
     published_at = serializers.DateTimeField(read_only=True, allow_null=True)
     stream_entry_id = serializers.CharField(read_only=True, help_text="Empty until it is published.")
 
 
-@extend_schema_serializer(component_name="EventList")
-class EventListSerializer(serializers.Serializer[Any]):
-    """Events, oldest first."""
-
-    items = EventSerializer(many=True, read_only=True)
+EventList = page_of(EventSerializer, "EventList", "Events, oldest first.")
 
 
-_FILTERS = [
-    OpenApiParameter(
-        "after",
-        {"type": "string", "pattern": "^(0|[1-9][0-9]{0,18})$"},
-        description="Only events after this one's id, from the oldest on; without it, the newest ones.",
-    ),
-    OpenApiParameter("topic", enum=Topic.values, description="Only events of this topic."),
-    OpenApiParameter(
-        "game_id", {"type": "string", "pattern": f"^{GAME_ID_PATTERN}$"}, description="Only of this game."
-    ),
-    OpenApiParameter(
-        "wait",
-        {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_SECONDS, "default": 0},
-        description="Hold the call for so many seconds when there is nothing to tell, never longer than "
-        "`RTMANAGER_REST_WAIT_SECONDS`.",
-    ),
-]
+class EventQuery(Query):
+    """Which events a caller wants, and for how long the call waits for them."""
+
+    after = serializers.RegexField(
+        "^(0|[1-9][0-9]{0,18})$",
+        required=False,
+        trim_whitespace=False,
+        error_messages=dict.fromkeys(("invalid", "blank"), "must be the id of an event, or 0"),
+        help_text="Only events after this id, oldest first; without it, the newest events.",
+    )
+    topic = QueryChoice(Topic.values, help_text="Only events of this topic.")
+    game_id = QueryGameId(help_text="Only of this game.")
+    wait = QueryInteger(
+        minimum=0,
+        maximum=LONGEST_WAIT_SECONDS,
+        default=0,
+        help_text="Without events, hold the call for this many seconds, at most `RTMANAGER_REST_WAIT_SECONDS`.",
+    )
+    limit = QueryInteger(minimum=1, maximum=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="The maximum number of items.")
 
 
-class EventListView(ContractView):
-    """All events that are kept, published or not."""
+class EventListView(ApiView):
+    """All stored events, published or not."""
 
-    @extend_schema(
-        operation_id="internalListEvents",
-        summary="List or follow the events that go to the streams, oldest first",
-        parameters=[*_FILTERS, PAGE[0], *ALWAYS],
-        responses={200: EventListSerializer, **errors(ErrorCode.INVALID_REQUEST)},
+    @describe(
+        "internalListEvents",
+        "List or follow the events that go to the streams, oldest first",
+        EventList,
+        ErrorCode.INVALID_REQUEST,
+        parameters=[EventQuery],
     )
     def get(self, request: Request) -> Response:
-        """To follow, ask again with `after` set to the last id seen and with `wait`. At most 8 calls are held at once.
+        """To follow, call again with `after` set to the last id and with `wait`. At most 8 calls are held at once.
 
-        Transactions may end in another order than they took their ids: whoever must not miss any reads the streams.
+        Transactions may commit in another order than their ids. A client that must not miss an event reads the streams.
         """
-        rows, wait = _rows(request), _read_wait(request)
-        limit = read_page(request).limit
-        after = _read_after(request)
+        filters = EventQuery.read(request)
+        wait = min(filters.pop("wait"), settings.RTMANAGER.rest_wait_seconds)
+        limit, after = filters.pop("limit"), filters.pop("after", None)
+        rows = OutboxEvent.objects.filter(**filters)
         if after is None:
-            newest = list(rows.order_by("-id")[:limit])
-            return _answer(newest[::-1])
-        found = rows.filter(id__gt=after).order_by("id")[:limit]
-        return _answer(_hold(found, seconds=wait))
+            return _respond(list(rows.order_by("-id")[:limit])[::-1])
+        found = rows.filter(id__gt=min(int(after), _HIGHEST_ID)).order_by("id")[:limit]
+        return _respond(_hold(found, seconds=wait))
 
 
-def _answer(events: list[OutboxEvent]) -> Response:
+def _respond(events: list[OutboxEvent]) -> Response:
     return Response({"items": EventSerializer(events, many=True).data})
 
 
 def _hold(wanted: QuerySet[OutboxEvent], *, seconds: float) -> list[OutboxEvent]:
-    """The events as soon as there are any, or none when the time is over or the process ends."""
+    """Return events as soon as there are any; none if the time is over or the process shuts down."""
     deadline = time.monotonic() + seconds
     found = list(wanted.all())
     if found or not seconds:
         return found
-    with _a_place():
-        while not found and (left := deadline - time.monotonic()) > 0 and idle(min(left, _LOOK_EVERY_SECONDS)):
+    with _follower_slot():
+        while not found and (left := deadline - time.monotonic()) > 0 and idle(min(left, _POLL_SECONDS)):
             found = list(wanted.all())
     return found
 
 
 @contextmanager
-def _a_place() -> Iterator[None]:
+def _follower_slot() -> Iterator[None]:
     if not _followers.acquire(blocking=False):
-        message = f"{MAX_FOLLOWERS} calls are being held already; ask again later, or without wait"
+        message = f"{MAX_FOLLOWERS} calls are already held; retry later, or without wait"
         raise ServiceUnavailableError(message)
     try:
         yield
     finally:
         _followers.release()
-
-
-def _rows(request: Request) -> QuerySet[OutboxEvent]:
-    topic, game_id = request.query_params.get("topic"), request.query_params.get("game_id")
-    rows = OutboxEvent.objects.all()
-    if topic is not None:
-        if topic not in Topic.values:
-            message = f"topic: must be one of {', '.join(Topic.values)}"
-            raise InvalidRequestError(message)
-        rows = rows.filter(topic=topic)
-    if game_id is not None:
-        check_game_id(game_id)
-        rows = rows.filter(game_id=game_id)
-    return rows
-
-
-def _read_after(request: Request) -> int | None:
-    text = request.query_params.get("after")
-    if text is None:
-        return None
-    if not _EVENT_ID.fullmatch(text):
-        message = "after: must be the id of an event, or 0"
-        raise InvalidRequestError(message)
-    return min(int(text), _HIGHEST_ID)
-
-
-def _read_wait(request: Request) -> float:
-    text = request.query_params.get("wait", "0")
-    if not _SECONDS.fullmatch(text) or int(text) > LONGEST_WAIT_SECONDS:
-        message = f"wait: must be a whole number of seconds from 0 to {LONGEST_WAIT_SECONDS}"
-        raise InvalidRequestError(message)
-    return float(min(int(text), settings.RTMANAGER.rest_wait_seconds))

@@ -1,96 +1,56 @@
-"""The log of what was done."""
+"""The operation log over HTTP."""
 
-from collections.abc import Mapping, Sequence
-
-from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from operations.api.records import OperationListSerializer, OperationSerializer
-from operations.api.schema import OPERATION_ID
+from operations.api.serializers import OperationSerializer
 from operations.models import Operation
-from operations.states import OpKind, OpState, Outcome
-from runtimes.api.base import ContractView
-from runtimes.api.paging import answer_page_by_id, find_row
-from runtimes.api.schema import ALWAYS, GAME_ID, PAGE, errors
-from runtimes.exceptions import ErrorCode, InvalidRequestError, RuntimeNotFoundError
-from runtimes.games import GAME_ID_PATTERN, check_game_id
+from operations.states import OperationKind, OperationState, Outcome
+from runtimes.api.base.openapi import describe, describe_list
+from runtimes.api.base.pagination import PageQuery, get_row, page_of, paginate
+from runtimes.api.base.parsers import QueryChoice, QueryGameId
+from runtimes.api.base.views import ApiView
+from runtimes.exceptions import ErrorCode
+from runtimes.game_ids import check_game_id
 
-_CHOICES: Mapping[str, Sequence[str]] = {
-    "state": OpState.values,
-    "outcome": Outcome.values,
-    "op_kind": OpKind.values,
-}
-_FILTERS = [
-    *(
-        OpenApiParameter(name, enum=choices, description=f"Only with this {name}.")
-        for name, choices in _CHOICES.items()
-    ),
-    OpenApiParameter(
-        "game_id", {"type": "string", "pattern": f"^{GAME_ID_PATTERN}$"}, description="Only of this game."
-    ),
-]
+OperationList = page_of(OperationSerializer, "OperationList", "One page of a game's operations, newest first.")
 
 
-class OperationListView(ContractView):
-    """The log of one game."""
+class OperationQuery(PageQuery):
+    """The filters of the operations of all games."""
 
-    @extend_schema(
-        operation_id="internalListOperations",
-        summary="List a game's operations, newest first",
-        parameters=[GAME_ID, *PAGE, *ALWAYS],
-        responses={200: OperationListSerializer, **errors(ErrorCode.INVALID_REQUEST)},
-    )
+    state = QueryChoice(OperationState.values, help_text="Only with this state.")
+    outcome = QueryChoice(Outcome.values, help_text="Only with this outcome.")
+    op_kind = QueryChoice(OperationKind.values, help_text="Only with this op_kind.")
+    game_id = QueryGameId(help_text="Only of this game.")
+
+
+class OperationListView(ApiView):
+    """The operations of one game."""
+
+    @describe_list("internalListOperations", "List a game's operations, newest first", OperationList, PageQuery)
     def get(self, request: Request, game_id: str) -> Response:
-        """One page of the log; empty for a game nobody ever asked anything of. One query whatever it holds."""
+        """One page; empty for an unknown game. Always one query."""
         check_game_id(game_id)
-        rows = Operation.objects.filter(game_id=game_id)
-        return answer_page_by_id(request, rows, serializer=OperationSerializer)
+        return paginate(request, Operation.objects.filter(game_id=game_id), OperationSerializer)
 
 
-class AllOperationsView(ContractView):
-    """The log of all games."""
+class AllOperationsView(ApiView):
+    """The operations of all games."""
 
-    @extend_schema(
-        operation_id="internalListAllOperations",
-        summary="List the operations of all games, newest first",
-        parameters=[*_FILTERS, *PAGE, *ALWAYS],
-        responses={200: OperationListSerializer, **errors(ErrorCode.INVALID_REQUEST)},
+    @describe_list(
+        "internalListAllOperations", "List the operations of all games, newest first", OperationList, OperationQuery
     )
     def get(self, request: Request) -> Response:
-        """One page of the log, filtered as asked. One query whatever it holds."""
-        return answer_page_by_id(request, _filtered(request), serializer=OperationSerializer)
+        """One page of the filtered operations. Always one query."""
+        return paginate(request, Operation.objects.all(), OperationSerializer, query=OperationQuery)
 
 
-class OperationView(ContractView):
+class OperationView(ApiView):
     """One operation."""
 
-    @extend_schema(
-        operation_id="internalGetOperation",
-        summary="Get one operation",
-        parameters=[OPERATION_ID, *ALWAYS],
-        responses={200: OperationSerializer, **errors(ErrorCode.NOT_FOUND)},
-    )
+    @describe("internalGetOperation", "Get one operation", OperationSerializer, ErrorCode.NOT_FOUND)
     def get(self, _request: Request, operation_id: str) -> Response:
-        """How an operation goes or went."""
-        operation = find_row(Operation.objects.all(), operation_id)
-        if operation is None:
-            message = f"there is no operation {operation_id[:20]!a}"
-            raise RuntimeNotFoundError(message)
+        """The state, steps and outcome of the operation."""
+        operation = get_row(Operation.objects.all(), operation_id, what="operation")
         return Response(OperationSerializer(operation).data)
-
-
-def _filtered(request: Request) -> QuerySet[Operation]:
-    rows = Operation.objects.all()
-    for name, choices in _CHOICES.items():
-        value = request.query_params.get(name)
-        if value is not None and value not in choices:
-            message = f"{name}: must be one of {', '.join(choices)}"
-            raise InvalidRequestError(message)
-        rows = rows.filter(**{name: value}) if value is not None else rows
-    game_id = request.query_params.get("game_id")
-    if game_id is None:
-        return rows
-    check_game_id(game_id)
-    return rows.filter(game_id=game_id)

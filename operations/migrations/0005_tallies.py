@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-# The bounds stand in operations/tallies.py too; a test holds the two against each other.
+# The bounds stand in operations/monitoring/counters.py too; a test holds the two against each other.
 TRIGGERS = """
 CREATE FUNCTION operations_tally_bucket(seconds double precision) RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
     SELECT width_bucket(seconds, ARRAY[0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900]::float8[])::smallint

@@ -1,1 +1,1 @@
-"""What belongs to the service as a whole: health, request ids, last-resort errors."""
+"""REST views of the service as a whole: health, metrics, doctor."""

@@ -1,4 +1,4 @@
-"""``rtm``, the command line of operators. Knows only the REST API: no Django, no database, no Docker.
+"""``rtm``, the command line of operators. It uses the REST API only: no Django, no database, no Docker.
 
-One module per group of commands; only ``api`` knows HTTP, only ``failures`` knows exit codes.
+``commands`` holds one module per group of commands. Only ``api`` uses HTTP; only ``errors`` defines exit codes.
 """

@@ -1,15 +1,17 @@
-"""Which service to talk to and as whom: options, the environment, a file of the user's own; the first that says so.
+"""What the environment says: the address and the token (options first, then variables, then the file), and colours.
 
-A token is never taken from the command line, where every process of the machine could read it.
+No option takes a token: every process of the machine can read a command line.
 """
 
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from rtmanager.cli.failures import ExitCode, Failure
+from rtmanager.cli.errors import CliError, ExitCode
 
 DEFAULT_URL = "http://127.0.0.1:8096"
 DEFAULT_CONFIG = "~/.config/rtm.toml"
@@ -18,74 +20,108 @@ _KEYS = frozenset({"url", "token", "token_file"})
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An address without a trailing slash, and a token, empty where the service asks for none."""
+    """An address without a trailing slash, and a token; the token is empty if none is configured."""
 
     url: str
     token: str = field(repr=False)
 
 
 def read_connection(*, url: str | None, token_file: str | None, config: str | None) -> Connection:
-    """Put together what was given. Raises Failure naming the file or value that cannot be used.
+    """Return the connection. Raises CliError that names the unusable file or value.
 
-    ``config`` is a file that must exist; None means the default one, which need not.
+    The file ``config`` must exist. None means the default file, which may be missing.
     """
-    stated = _read_config(Path(config or DEFAULT_CONFIG).expanduser(), is_wanted=config is not None)
-    address = url or stated.get("url") or DEFAULT_URL
-    if not address.startswith(("http://", "https://")):
-        message = f"{address!r} is no address of a service"
-        raise Failure(message, exit_code=ExitCode.USAGE, advice=f"Write --url or RTM_URL like {DEFAULT_URL}.")
-    return Connection(url=address.rstrip("/"), token=_find_token(token_file, stated))
+    values = _read_config(_expand(config or DEFAULT_CONFIG), is_required=config is not None)
+    address = url or values.get("url") or DEFAULT_URL
+    if not _is_http_address(address):
+        raise _unusable(f"{address!r} is not the address of a service", f"Write --url or RTM_URL like {DEFAULT_URL}.")
+    return Connection(url=address.rstrip("/"), token=_find_token(token_file, values))
 
 
-def _find_token(token_file: str | None, stated: Mapping[str, str]) -> str:
+def colours_are_off() -> bool:
+    """Return whether the environment asks for output without colours (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the URL names this machine: ``localhost``, a name below it, or a loopback address."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _is_http_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_complete = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        return is_complete and not any(character.isspace() for character in url)
+    except ValueError:
+        return False
+
+
+def _find_token(token_file: str | None, values: Mapping[str, str]) -> str:
     if token_file:
         return _read_token(token_file)
     if token := os.environ.get("RTM_TOKEN", "").strip():
         return _checked(token, "RTM_TOKEN")
-    if stated.get("token"):
-        return _checked(stated["token"], "the configuration file")
-    return _read_token(stated["token_file"]) if stated.get("token_file") else ""
+    if values.get("token"):
+        return _checked(values["token"], "the configuration file")
+    return _read_token(values["token_file"]) if values.get("token_file") else ""
 
 
 def _read_token(path: str) -> str:
-    return _checked(_read(Path(path).expanduser()).strip(), path)
+    return _checked(_read(_expand(path)).strip(), path)
 
 
-def _checked(token: str, where: str) -> str:
+def _checked(token: str, source: str) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        message = f"what {where} holds is no token"
-        raise Failure(message, exit_code=ExitCode.USAGE, advice="A token is one word that begins with rtm_.")
+        raise _unusable(f"invalid token in {source}", "A token is one word that begins with rtm_.")
     return token
 
 
-def _read_config(path: Path, *, is_wanted: bool) -> Mapping[str, str]:
-    if not is_wanted and not path.exists():
+def _read_config(path: Path, *, is_required: bool) -> Mapping[str, str]:
+    if not is_required and not _exists(path):
         return {}
     try:
-        stated = tomllib.loads(_read(path))
+        values = tomllib.loads(_read(path))
     except tomllib.TOMLDecodeError as error:
-        message = f"{path} is not TOML: {error}"
-        raise Failure(message, exit_code=ExitCode.USAGE, advice='Write lines like url = "https://…".') from None
-    odd = sorted(name for name, value in stated.items() if name not in _KEYS or not isinstance(value, str))
-    if odd:
-        message = f"{path} has something that cannot be used: {', '.join(odd)}"
-        raise Failure(message, exit_code=ExitCode.USAGE, advice=f"It may hold {', '.join(sorted(_KEYS))}, as texts.")
-    _refuse_if_shared(path, stated)
-    return stated
+        raise _unusable(f"{path} is not TOML: {error}", 'Write lines like url = "https://…".') from None
+    invalid = sorted(name for name, value in values.items() if name not in _KEYS or not isinstance(value, str))
+    if invalid:
+        advice = f"Allowed keys: {', '.join(sorted(_KEYS))}. Each value is a string."
+        raise _unusable(f"{path} has invalid entries: {', '.join(invalid)}", advice)
+    if "token" in values and path.stat().st_mode & 0o077:
+        raise _unusable(f"{path} contains a token and other users can read it", f"Restrict it: chmod 600 {path}")
+    return values
 
 
-def _refuse_if_shared(path: Path, stated: Mapping[str, str]) -> None:
-    if "token" in stated and path.stat().st_mode & 0o077:
-        message = f"{path} holds a token and others may read it"
-        raise Failure(message, exit_code=ExitCode.USAGE, advice=f"Close it to them: chmod 600 {path}")
+def _expand(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        # A user without an entry in the system's list, with no HOME: the path stays as it is, and no such file exists.
+        return Path(path)
+
+
+def _exists(path: Path) -> bool:
+    """Whether the file exists. A folder that this user may not enter, as with ``sudo -u``, has none for it."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        message = f"{path} cannot be read: {reason}"
-        raise Failure(
-            message, exit_code=ExitCode.USAGE, advice="Give a file that exists and that you may read."
-        ) from None
+        raise _unusable(f"{path} cannot be read: {reason}", "Name a file that exists and is readable.") from None
+
+
+def _unusable(message: str, advice: str) -> CliError:
+    return CliError(message, exit_code=ExitCode.USAGE, advice=advice)

@@ -1,4 +1,4 @@
-"""The operators' console: Django's admin with a dashboard, a page per game and deeds that ask for a reason.
+"""The operators' console: Django's admin with a dashboard, a page per game and actions that ask for a reason.
 
-It reads what the packages below know and acts only through ``operations.intake``, like every other caller.
+It reads the models of the packages below and acts only through ``operations.intake``, like every other caller.
 """

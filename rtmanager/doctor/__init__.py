@@ -1,5 +1,5 @@
-"""Whether this installation is as it should be, and what mends it.
+"""The doctor: checks an installation and says how to fix each problem.
 
-``gathering`` asks everything there is to ask, ``facts`` is what it found, and the modules of verdicts judge it: they
-are pure, one function per check.
+``collect`` queries all servers and returns ``facts``. ``service_checks`` and ``config_checks`` evaluate them: pure, one
+function per check.
 """

@@ -1,11 +1,15 @@
-"""What a check says: how it stands, what was found, and what to do about it."""
+"""The result of a check: its status, what was found, and what to do about it."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
+
+F = TypeVar("F")
 
 
 class Status(StrEnum):
-    """``warning``: it works, but not as it should in production. ``failed``: something does not work."""
+    """``warning``: works, but is not right for production. ``failed``: does not work."""
 
     OK = "ok"
     WARNING = "warning"
@@ -14,7 +18,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One verdict. ``advice`` is empty when there is nothing to do."""
+    """One result. ``advice`` is empty if no action is needed."""
 
     name: str
     status: Status
@@ -22,16 +26,22 @@ class Check:
     advice: str = ""
 
 
-def ok(name: str, found: str) -> Check:
-    """All is well."""
-    return Check(name, Status.OK, found)
+# A result without its name: status, what was found, advice.
+Result = tuple[Status, str, str]
 
 
-def warn(name: str, found: str, advice: str) -> Check:
-    """It works for now."""
-    return Check(name, Status.WARNING, found, advice)
+def ok(found: str) -> Result:
+    return Status.OK, found, ""
 
 
-def fail(name: str, found: str, advice: str) -> Check:
-    """It does not work."""
-    return Check(name, Status.FAILED, found, advice)
+def warn(found: str, advice: str) -> Result:
+    return Status.WARNING, found, advice
+
+
+def fail(found: str, advice: str) -> Result:
+    return Status.FAILED, found, advice
+
+
+def run_each(checks: Mapping[str, Callable[[F], Result]], facts: F) -> Iterator[Check]:
+    """Run each of these checks on the facts, in order."""
+    return (Check(name, *check(facts)) for name, check in checks.items())

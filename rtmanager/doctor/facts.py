@@ -1,36 +1,45 @@
-"""What is known of an installation when it is examined. A server that did not answer is None, never empty."""
+"""The facts about an installation. A server that did not answer is None, never empty."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from operations.vitals import Verdicts
+from operations.monitoring.component_status import ComponentStatuses
 from rtmanager.config import Config
-from runtimes.containers.engine import Engine
+from runtimes.containers.types import DockerInfo
+from tasks.loops.leader_election import Holder
 from tasks.streams.base import StreamServer
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """PostgreSQL. ``version`` as the server counts: 160004 is 16.4. What is counted is only known once all
-    migrations are applied; ``failed_pulls`` are those of the last hour.
+    """PostgreSQL. ``version`` is the server's number: 160004 is 16.4.
+
+    ``shares_sessions``: a connection pooler gives statements of one client to several sessions, as in transaction mode.
+    The fields from ``tokens`` on are known only if all migrations are applied. ``failed_pulls`` counts the last hour.
+    ``leaders`` are the sessions that hold the leaderships of this installation. ``state_root_refusal`` says why no
+    game can start on the state root that this process sees, compared with the recorded id.
     """
 
     version: int
     encoding: str
     is_replica: bool
+    is_read_only: bool = False
+    shares_sessions: bool = False
     unapplied_migrations: Sequence[str] = ()
     connections: int = 0
     most_connections: int = 100
     tokens: int = 0
     failed_pulls: int = 0
-    waiting_letters: int = 0
+    waiting_dead_letters: int = 0
     has_superuser: bool = False
+    state_root_refusal: str = ""
+    leaders: Mapping[str, Holder] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class StateRoot:
-    """Where the games' state lies, as this process sees it. Sizes in bytes."""
+    """The state root as this process sees it. Sizes in bytes."""
 
     exists: bool
     is_directory: bool = False
@@ -42,7 +51,7 @@ class StateRoot:
 
 @dataclass(frozen=True, slots=True)
 class Containers:
-    """What Docker holds of ours: how many, and which of them no operation on record has made."""
+    """Our containers in Docker: how many, and which of them no recorded operation created."""
 
     owned: int
     unknown: Sequence[str]
@@ -51,17 +60,18 @@ class Containers:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything. ``silences`` tells of each server that did not answer why; ``clock_skew`` is how far another clock
-    is ahead of this process's.
+    """All facts. ``unreachable`` says for each server without an answer why; ``refused`` holds the Docker queries that
+    Docker refused. ``clock_skew`` is how far another clock is ahead of the clock of this process.
     """
 
     config: Config
     state_root: StateRoot
     database: Database | None = None
     redis: StreamServer | None = None
-    engine: Engine | None = None
+    engine: DockerInfo | None = None
     containers: Containers | None = None
     workers: Sequence[str] | None = None
-    vitals: Verdicts = field(default_factory=dict)
-    silences: Mapping[str, str] = field(default_factory=dict)
+    components: ComponentStatuses = field(default_factory=dict)
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
     clock_skew: Mapping[str, timedelta] = field(default_factory=dict)

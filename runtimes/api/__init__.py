@@ -1,1 +1,1 @@
-"""The HTTP face of runtimes, and what all of the API shares."""
+"""REST endpoints that read runtimes; ``base/`` holds what all REST views share."""

@@ -1,9 +1,8 @@
-"""Addresses under ``/api/v1/internal/`` that read runtimes."""
+"""URLs under ``/api/v1/internal/`` that read runtimes."""
 
 from django.urls import path
 
-from runtimes.api.logs import LogsView
-from runtimes.api.stats import StatsView
+from runtimes.api.containers import LogsView, StatsView
 from runtimes.api.views import RuntimeListView, RuntimeView
 
 urlpatterns = [

@@ -1,4 +1,4 @@
-"""Access to the container engine: each thread has its own adapter, of the class the settings name."""
+"""Access to Docker. Each thread has its own adapter, of the class that ``RTM_CONTAINERS`` names."""
 
 import os
 import threading
@@ -7,26 +7,35 @@ from typing import cast
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from runtimes.containers.base import Containers
+from runtimes.containers.base import DockerPort
 
 _thread = threading.local()
+_adapter = ""
 
 
-def connect() -> Containers:
-    """The calling thread's adapter of the class ``settings.RTM_CONTAINERS``; does no I/O by itself.
+def use_adapter(path: str) -> None:
+    """Let this process use another adapter than ``settings.RTM_CONTAINERS``: the web process reads through a worker."""
+    global _adapter  # noqa: PLW0603 - one process, one adapter
+    _adapter = path
 
-    It is kept until the settings change. A forked process gets its own, never its parent's sockets.
+
+def connect() -> DockerPort:
+    """Return the calling thread's adapter. Does no I/O.
+
+    The adapter is cached until the settings change. A forked process creates its own and does not use its parent's
+    sockets.
     """
-    wanted = (os.getpid(), settings.RTM_CONTAINERS, settings.RTMANAGER)
-    if getattr(_thread, "made_for", None) != wanted:
+    path = _adapter or settings.RTM_CONTAINERS
+    key = (os.getpid(), path, settings.RTMANAGER)
+    if getattr(_thread, "key", None) != key:
         disconnect()
-        _thread.adapter = import_string(settings.RTM_CONTAINERS).from_settings()
-        _thread.made_for = wanted
-    return cast("Containers", _thread.adapter)
+        _thread.adapter = import_string(path).from_settings()
+        _thread.key = key
+    return cast("DockerPort", _thread.adapter)
 
 
 def disconnect() -> None:
-    """Close the calling thread's adapter, if it has one."""
+    """Close the calling thread's adapter, if any."""
     adapter = getattr(_thread, "adapter", None)
     _thread.__dict__.clear()
     if adapter is not None:

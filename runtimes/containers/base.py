@@ -1,8 +1,8 @@
-"""The port to the container engine: what RTM needs of Docker, and nothing more.
+"""The port to Docker: the calls that RTM needs, and their errors.
 
-Two adapters implement it, ``docker.py`` and ``fake.py``; one contract suite holds both to the promises below.
-Whatever an adapter cannot see is *unknown* and raises ContainersUnavailableError; "not there" is only ever said
-by an engine that answered.
+Two adapters implement it, in ``docker/`` and ``fake/``. One contract suite tests both.
+A call without a response raises ContainersUnavailableError: the result is *unknown*. "Absent" is only reported if
+Docker responded. If Docker rejects the call, the adapter raises DockerRefusedError or a more specific error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,53 +12,80 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from runtimes.containers.engine import Engine
-from runtimes.containers.telemetry import ContainerStats, LogFeed, LogLine
-from runtimes.exceptions import ErrorCode, RuntimeManagerError
-from runtimes.specs import (
+from runtimes.container_spec import (
     LABEL_FENCE,
     LABEL_GAME_ID,
+    LABEL_JOB_KEY,
     LABEL_OPERATION_ID,
     LABEL_OWNER,
     LABEL_STACK,
     OWNER,
     ContainerSpec,
 )
+from runtimes.containers.refusals import Refusal
+from runtimes.containers.types import ContainerStats, DockerInfo, Feed, HostCapacity, LogLine
+from runtimes.exceptions import ErrorCode, RuntimeManagerError
 
 
 class ContainersUnavailableError(RuntimeManagerError):
-    """The engine did not answer, or not in time: whether the call took effect is unknown. Look again later."""
+    """Docker did not respond, or not in time. Whether the call took effect is unknown: inspect again later."""
 
     code = ErrorCode.DOCKER_UNAVAILABLE
     transient = True
 
 
+class NotObservedError(ContainersUnavailableError):
+    """Nothing asked Docker: this process reads through a worker, and no worker answered. Docker itself may be fine."""
+
+
+class DockerRefusedError(RuntimeManagerError):
+    """Docker rejected the call; a retry does not help. The state of the container is unknown.
+
+    The message holds Docker's error text and what to do. Logic compares ``refusal``, never the text.
+    """
+
+    def __init__(self, message: str, refusal: Refusal = Refusal.OTHER) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
+
+# The result of a read is unknown: for callers that only observe.
+OBSERVATION_ERRORS = (ContainersUnavailableError, DockerRefusedError)
+
+
 class NameTakenError(RuntimeManagerError):
-    """A container of that name exists already; look at it before doing anything else."""
+    """A container of that name exists already. The caller must inspect it before the next step."""
 
     code = ErrorCode.CONTAINER_START_FAILED
 
 
 class NoSuchContainerError(RuntimeManagerError):
-    """A healthy engine says that no container has this id."""
+    """Docker responded that no container has this id."""
 
     code = ErrorCode.CONTAINER_START_FAILED
 
 
 class ImagePullFailedError(RuntimeManagerError):
-    """The image could not be had: unknown to the registry, refused, or absent under the policy ``never``."""
+    """The image could not be pulled: unknown to the registry, denied, or absent under the policy ``never``."""
 
     code = ErrorCode.IMAGE_PULL_FAILED
 
 
 class ContainerStartFailedError(RuntimeManagerError):
-    """The engine refused to create or start the container, or it died at once."""
+    """Docker rejected the create or start call, or the container exited right after its start.
+
+    ``refusal`` is the kind of rejection, None if Docker rejected nothing.
+    """
 
     code = ErrorCode.CONTAINER_START_FAILED
 
+    def __init__(self, message: str, refusal: Refusal | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
 
 class ContainerState(StrEnum):
-    """Docker's own names for the state of a container."""
+    """Docker's names for the state of a container."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -69,15 +96,13 @@ class ContainerState(StrEnum):
     DEAD = "dead"
 
 
-ALIVE_STATES = frozenset({ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING})
-
-
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One look at one container.
+    """One observation of one container.
 
-    ``image_ref`` is what it was created from, in its creator's words; ``health`` is Docker's health check,
-    empty when the image has none; ``addresses`` has its IP in each network, none while it does not run.
+    ``image_ref`` is what its creator passed to Docker: a reference, an image id or a prefix of one.
+    ``health`` is the status of Docker's health check, empty if the image has none.
+    ``addresses`` maps each network to the container's IP address; empty while it does not run.
     """
 
     id: str
@@ -96,43 +121,57 @@ class Container:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its processes exist, paused ones included."""
-        return self.state in ALIVE_STATES
+        """Whether its processes exist, including paused ones."""
+        return self.state in {ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING}
 
     @property
     def game_id(self) -> str:
-        """The game it was made for, empty when the label is missing."""
+        """The game it was created for, empty without the label."""
         return self.labels.get(LABEL_GAME_ID, "")
 
     @property
     def operation_id(self) -> str:
-        """The operation that created it, empty when made by somebody else."""
+        """The operation that created it, empty if RTM did not create it."""
         return self.labels.get(LABEL_OPERATION_ID, "")
 
     @property
+    def job_key(self) -> str:
+        """The job key of the operation that created it; empty if created manually, or by RTM before version 0.2."""
+        return self.labels.get(LABEL_JOB_KEY, "")
+
+    @property
     def fence(self) -> int:
-        """The claim under which it was created, 0 when made by somebody else."""
+        """The fencing token under which it was created, 0 if RTM did not create it."""
         value = self.labels.get(LABEL_FENCE, "")
-        return int(value) if value.isdecimal() else 0
+        # A label may hold any text; the database column holds 63 bits.
+        return int(value) if value.isdecimal() and len(value) <= 18 else 0  # noqa: PLR2004
 
     def is_owned_by(self, stack: str) -> bool:
-        """Owner *and* stack match: only then may RTM touch it."""
+        """Whether owner *and* stack match. Only then may RTM change it."""
         return self.labels.get(LABEL_OWNER) == OWNER and self.labels.get(LABEL_STACK) == stack
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A local image: its content id (``sha256:…``), labels, and the digest its registry knows it by, if any."""
+    """A local image.
+
+    ``id`` is its content id (``sha256:…``), ``digest`` the digest in its registry, if any. ``volumes`` are the declared
+    volume paths as the image writes them. ``user`` is the ``USER`` of the image; empty means root.
+    """
 
     id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     digest: str = ""
+    volumes: tuple[str, ...] = ()
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerDetails:
-    """A container with all that is known of it: ``limits`` and hardening in force, as JSON with stable names, and
-    ``raw``, the engine's own words. Both may hold what an image or a person put there, secrets included.
+    """A container with its full inspection.
+
+    ``limits`` holds the limits and hardening in force, as JSON with stable names; ``raw`` is Docker's response. Both
+    may contain secrets that an image or an operator set.
     """
 
     container: Container
@@ -141,7 +180,7 @@ class ContainerDetails:
 
 
 class EventAction(StrEnum):
-    """Docker's names for what happened to a container; the ones that matter here."""
+    """Docker's names for the container events that RTM uses."""
 
     START = "start"
     DIE = "die"
@@ -151,106 +190,120 @@ class EventAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContainerEvent:
-    """Something that happened to a container. ``time_ns`` is the engine's clock, nanoseconds since 1970.
+    """A container event. ``time_ns`` is Docker's clock, in nanoseconds since 1970.
 
-    ``oom`` says that the kernel killed some process of it; the container may live on. Two equal events are one.
+    ``oom`` means that the kernel killed a process of the container; the container may keep running. Two equal events
+    are the same event. ``exit_code`` belongs to ``die``; None if Docker does not report it.
     """
 
     container_id: str
     game_id: str
     action: EventAction
     time_ns: int
+    exit_code: int | None = None
 
 
-class EventFeed(Protocol):
-    """The events of one subscription, in the order in which the engine tells them."""
+class DockerPort(Protocol):
+    """The calls to Docker. An instance belongs to one thread, because the Docker SDK's session is not thread-safe.
 
-    def read(self, timeout_seconds: float) -> list[ContainerEvent]:
-        """Wait up to the timeout for the first event, then take all that are there; empty when there was none.
-        Raises ContainersUnavailableError, after everything received was handed out, when the feed has ended.
-        """
-
-    def close(self) -> None:
-        """End the subscription. Idempotent, from any thread."""
-
-
-class Containers(Protocol):
-    """The container engine. Every call may raise ContainersUnavailableError: then nothing is known.
-
-    An instance belongs to one thread (the Docker SDK's session is not thread-safe); get it from
-    ``runtimes.containers.connect()``.
+    Each may raise ContainersUnavailableError, or DockerRefusedError if Docker rejects it; the result is then unknown.
+    A call about one container raises NoSuchContainerError if it does not exist, unless that has a result of its own.
     """
 
     def ping(self) -> None:
-        """Return when the engine answers."""
+        """Return if Docker responds."""
 
-    def describe_engine(self) -> Engine:
-        """What the engine says of itself and of its host."""
+    def docker_info(self) -> DockerInfo:
+        """Version, features and host of the daemon."""
+
+    def daemon_started_at(self) -> datetime | None:
+        """When the daemon was started, by its own clock; None if it does not report that.
+
+        Uses a new connection, which a daemon that is shutting down rejects. So a shutdown after the response did not
+        end a container that had exited before it. A daemon that found its containers running (live-restore)
+        reports an earlier start.
+        """
+
+    def host_capacity(self) -> HostCapacity | None:
+        """CPUs and memory of the host, cached for 10 minutes; None if Docker does not report them."""
 
     def network_exists(self, name: str, *, fresh_seconds: float = 0.0) -> bool:
-        """Whether a user-defined network of exactly this name exists; one seen ``fresh_seconds`` ago may count."""
+        """Whether a user-defined network of this exact name exists. A result up to ``fresh_seconds`` old may count."""
 
     def find(self, name_or_id: str) -> Container | None:
-        """Look at one container by its exact name or full id; None when a healthy engine has none."""
+        """Inspect one container by its exact name or full id; None if it does not exist."""
 
-    def find_all(self, container_ids: Sequence[str]) -> list[Container]:
-        """Those of these containers, by full id, that the engine has. One call; filled in as by ``list_owned``."""
+    def list_by_ids(self, container_ids: Sequence[str]) -> list[Container]:
+        """The containers with these full ids that exist, in one call, with the fields that ``list_owned`` fills in."""
 
     def list_owned(self, stack: str, *, game_id: str = "") -> list[Container]:
-        """All containers, dead or alive, with our owner label and this stack, or only those of one game. One call, no
-        inspects: ``exit_code``, ``oom_killed``, ``restart_count`` and the times are not filled in.
+        """All containers, running or not, with our owner label and this stack, or only those of one game.
+
+        One call without inspections: ``exit_code``, ``oom_killed``, ``restart_count`` and the times are not filled in.
         """
 
-    def details(self, container_id: str) -> ContainerDetails:
-        """Everything about one container, by one call. NoSuchContainerError when it is gone."""
+    def inspect(self, container_id: str) -> ContainerDetails:
+        """The full inspection of one container, in one call."""
 
     def logs(self, container_id: str, *, tail: int, since: datetime | None = None) -> Sequence[LogLine]:
-        """The last ``tail`` lines, oldest first, of those from ``since`` on; also of a container that has ended.
-        NoSuchContainerError when it is gone, LogNotKeptError when its log cannot be read back.
+        """The last ``tail`` lines since ``since``, oldest first; also of a container that has exited.
+
+        Raises LogsNotAvailableError if its log driver stores nothing.
         """
 
-    def follow_logs(self, container_id: str, *, since: datetime | None = None, tail: int = 0) -> LogFeed:
-        """Subscribe to what is written from now on; the last ``tail`` lines from ``since`` on come first, no gap.
-        Raises as ``logs``. The feed of a container that does not run ends at once.
+    def follow_logs(self, container_id: str, *, since: datetime | None = None, tail: int = 0) -> Feed[LogLine]:
+        """Subscribe to new lines. The last ``tail`` lines since ``since`` come first, without a gap.
+
+        Raises as ``logs``. The feed of a container that does not run ends immediately.
         """
 
     def stats(self, container_id: str) -> ContainerStats:
-        """What it uses; takes a second, over which the CPU is measured. NoSuchContainerError when it is gone,
-        NotRunningError when it does not run.
-        """
+        """The resource usage over one second, which the call takes. Raises NotRunningError if it does not run."""
 
-    def within(self, seconds: float) -> AbstractContextManager[None]:
-        """Inside the block all calls together take no longer than this; what is late is ContainersUnavailableError."""
+    def time_limit(self, seconds: float) -> AbstractContextManager[None]:
+        """Limit the total duration of all calls in the block. A late call raises ContainersUnavailableError."""
 
-    def events(self, stack: str, *, since_ns: int) -> EventFeed:
-        """Subscribe to the events of all containers of ours in this stack. What happened from ``since_ns`` on comes
-        first, as far as the engine remembers it (Docker: the last 256 events of all kinds since its own start).
+    def events(self, stack: str, *, since_ns: int) -> Feed[ContainerEvent]:
+        """Subscribe to the events of our containers in this stack.
+
+        Events since ``since_ns`` come first, as far as Docker remembers them: the last 256 events of all kinds since
+        the daemon started.
         """
 
     def find_image(self, image_ref: str) -> Image | None:
-        """The local image, or None when the engine does not hold it."""
+        """The local image with this reference or full id (``sha256:…``), or None."""
 
     def pull(self, image_ref: str) -> None:
-        """Fetch the image. Idempotent. Raises ImagePullFailedError when the registry refuses or knows it not."""
+        """Pull the image. Idempotent. Raises ImagePullFailedError if the registry denies it or does not have it."""
 
     def create(self, spec: ContainerSpec) -> str:
-        """Create, not start; returns the full id. The name is the engine's own mutex: NameTakenError.
-        Raises ContainerStartFailedError when the engine refuses the specification.
+        """Create a container without starting it; returns the full id.
+
+        Docker's unique names are the mutex: raises NameTakenError. Raises ContainerStartFailedError if Docker rejects
+        the specification.
         """
 
     def start(self, container_id: str) -> None:
-        """Start by id. Idempotent: already running is success. NoSuchContainerError when it is gone,
-        ContainerStartFailedError when the engine cannot run it.
+        """Start a container. Idempotent: success if it runs. Raises ContainerStartFailedError if Docker cannot."""
+
+    def rename(self, container_id: str, name: str) -> None:
+        """Rename a container, running or not; its networks then resolve the new name.
+
+        Idempotent: success if it has the name already. Raises NameTakenError if another container has the name.
         """
 
-    def wait_exit(self, container_id: str, timeout_seconds: float) -> bool:
-        """Wait up to the timeout for the container to stop running; True when it did (or is gone)."""
+    def wait_until_exited(self, container_id: str, timeout_seconds: float) -> bool:
+        """Wait up to the timeout for the container to exit; True if it exited or no longer exists."""
 
     def stop(self, container_id: str, *, grace_seconds: int) -> None:
-        """SIGTERM, then SIGKILL after the grace. Idempotent: not running is success; NoSuchContainerError when gone."""
+        """Send SIGTERM, and SIGKILL after the grace period. Idempotent: success if it does not run."""
 
-    def remove(self, container_id: str) -> None:
-        """Remove a container, killing it when alive. Idempotent: already gone or being removed is success."""
+    def remove(self, container_id: str, *, grace_seconds: int) -> None:
+        """Remove a container. A running one first gets SIGTERM, and SIGKILL after the grace period.
+
+        Idempotent: success if it does not exist or is being removed. Raises DockerRefusedError (NOT_REMOVABLE) if
+        Docker cannot remove it: the container has exited and keeps its name.
+        """
 
     def close(self) -> None:
-        """Drop the connections. The instance is not used afterwards."""
+        """Close the connections. The caller does not use the instance afterwards."""

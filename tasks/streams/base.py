@@ -1,6 +1,6 @@
-"""The port to the streams: reading jobs, publishing events exactly once.
+"""The port to the streams: reading jobs, and publishing events exactly once.
 
-Two adapters implement it, ``redis.py`` and ``fake.py``; one contract suite holds both to the promises below.
+Two adapters implement it, ``redis`` and ``fake``. One contract suite tests both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,35 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from operations.vitals import Backlog
+from operations.messages import StreamEntry
+from operations.monitoring.component_status import StreamBacklog
 from runtimes.exceptions import ServiceUnavailableError
-
-EntryId = tuple[int, int]
 
 
 class StreamsUnavailableError(ServiceUnavailableError):
-    """Redis did not answer, not in time, or refused; the text says what was tried and on which key.
+    """Redis did not answer in time, or refused; the text says what was tried and on which key.
 
-    Whether the call took effect is unknown. Repeating it is safe.
+    It is unknown whether the call took effect. It is safe to repeat it.
     """
 
 
 class StreamRefusedError(StreamsUnavailableError):
-    """Redis answers, but refuses this one stream: its key holds something else. A person must mend it."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEntry:
-    """One entry as it was read. ``fields`` None is a tombstone: pending, but trimmed away by its producer."""
-
-    stream: str
-    entry_id: str
-    fields: Mapping[str, str] | None
-
-    @property
-    def order(self) -> EntryId:
-        """The entry id as numbers: ids of all streams of one Redis come from one clock."""
-        return parse_entry_id(self.entry_id)
+    """Redis answers, but refuses this stream: its key has another type. An operator must fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +35,10 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class StreamServer:
-    """What the server of the streams says of itself. ``max_memory_bytes`` is 0 without a limit."""
+    """What the server of the streams reports about itself. ``max_memory_bytes`` is 0 without a limit.
+
+    ``refusal_of_writes`` is the error of a small write, for example of a full server.
+    """
 
     name: str
     version: str
@@ -60,21 +48,18 @@ class StreamServer:
     eviction: str
     now: datetime
     streams_without_group: Sequence[str] = ()
+    refusal_of_writes: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unacknowledged:
-    """How many entries were delivered and not acknowledged: to our consumer, by whichever process, and to others."""
+class ReadResult(NamedTuple):
+    """The new entries of one read, and right after it, how many are delivered but not acknowledged in all streams.
 
-    ours: int
-    of_others: int
-
-
-class Delivery(NamedTuple):
-    """What one read has brought, and what waited to be acknowledged right after it, in all streams."""
+    ``pending`` counts those of our consumer (of any process), ``pending_of_others`` those of other consumers.
+    """
 
     entries: list[StreamEntry]
-    unacknowledged: Unacknowledged
+    pending: int
+    pending_of_others: int
 
 
 class JobStreams(Protocol):
@@ -82,46 +67,42 @@ class JobStreams(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """The streams that are read."""
+        """The streams to read."""
 
     def ensure_group(self) -> None:
-        """Make streams and group where missing; a new group begins with the oldest entry. Idempotent."""
+        """Create missing streams and groups; a new group starts with the oldest entry. Idempotent."""
 
     def pending(self) -> list[StreamEntry]:
-        """Everything delivered but not acknowledged, to us or to consumers that are gone, oldest first per stream.
+        """Return the entries delivered but not acknowledged, to us or to stale consumers, oldest first per stream.
 
-        An entry deleted since its delivery comes as a tombstone, at least once.
+        An entry that was deleted after its delivery comes as a tombstone, at least once.
         """
 
-    def read_new(self, *, count: int, block_ms: int) -> Delivery:
-        """Up to ``count`` new entries *of each stream*, in one atomic look; waits up to ``block_ms`` for
-        the first one (0: does not wait). They stay pending until acknowledged.
+    def read_new(self, *, count: int, block_ms: int) -> ReadResult:
+        """Return up to ``count`` new entries *of each stream*, in one atomic read.
+
+        Waits up to ``block_ms`` for the first entry (0: does not wait). Entries stay pending until acknowledged.
         """
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
-        """Take entries off the pending list. Idempotent."""
+        """Remove entries from the pending list. Idempotent."""
 
-    def backlogs(self) -> dict[str, Backlog]:
-        """What waits, per stream; changes nothing. Ages are by the clock of the server; 0 when nothing waits."""
+    def backlogs(self) -> dict[str, StreamBacklog]:
+        """Return the backlog per stream; changes nothing. Ages use the server's clock, and are 0 without a backlog."""
 
 
 class EventStreams(Protocol):
     """The streams RTM writes. Every call may raise StreamsUnavailableError.
 
-    Whoever has asked for last ids relies on them until the connection breaks: the server may come back with less than
-    it had. So the first call after a break raises, however soon the server is back, and takes no effect.
+    A caller relies on the last ids that it read until the connection breaks, because the server may come back without
+    its last writes. So the first call after a break always raises, and takes no effect.
     """
 
     def publish_once(self, publications: Sequence[Publication]) -> list[str]:
-        """Append each to its stream, in order, unless its dedupe key was published before; returns the entry
-        ids. Idempotent: repeating the call after an unknown outcome appends nothing twice.
+        """Append each to its stream, in order, unless its dedupe key was published before; return the entry ids.
+
+        Idempotent: a repeated call after an unknown outcome appends nothing twice.
         """
 
     def last_entry_id(self, stream: str) -> str:
-        """The highest id the stream has ever given out; ``0-0`` for a stream that does not exist."""
-
-
-def parse_entry_id(text: str) -> EntryId:
-    """``1700000000000-3`` as (1700000000000, 3)."""
-    milliseconds, _, sequence = text.partition("-")
-    return int(milliseconds), int(sequence or 0)
+        """Return the highest id that the stream ever assigned; ``0-0`` if the stream does not exist."""

@@ -1,87 +1,79 @@
-"""The streams in memory, for tests without Redis. Behaves as the contract suite demands, including a server away."""
+"""The streams in memory, for tests without Redis. The contract suite also covers an unavailable server."""
 
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from operations.vitals import Backlog
-from tasks.streams.base import (
-    Delivery,
-    Publication,
-    StreamEntry,
-    StreamsUnavailableError,
-    Unacknowledged,
-    parse_entry_id,
-)
+from operations.messages import StreamEntry, parse_entry_id
+from operations.monitoring.component_status import StreamBacklog
+from tasks.streams.base import Publication, ReadResult, StreamsUnavailableError
 
 
 class FakeStreamServer:
-    """What a Redis would hold. Several adapters may share one, as several processes would."""
+    """The content of a Redis server. Several adapters may share one, like several processes."""
 
     def __init__(self) -> None:
         self.streams: dict[str, dict[str, Mapping[str, str]]] = defaultdict(dict)
         self.delivered: dict[str, str] = defaultdict(lambda: "0-0")
         self.pending: dict[str, dict[str, None]] = defaultdict(dict)
         self.markers: dict[str, str] = {}
-        self.is_away = False
+        self.is_unavailable = False
         self.loses_replies = False
         self.starts = 1
         self._deleted: dict[str, str] = defaultdict(lambda: "0-0")
         self._ids = itertools.count(1)
 
     def add(self, stream: str, fields: Mapping[str, str]) -> str:
-        """Append an entry as a producer would; ids of all streams come from one clock."""
+        """Append an entry like a producer; all streams share one sequence of ids."""
         entry_id = f"{next(self._ids)}-0"
         self.streams[stream][entry_id] = dict(fields)
         return entry_id
 
     def delete(self, stream: str, *entry_ids: str) -> None:
-        """Take entries out of a stream; where they are pending, tombstones stay."""
+        """Delete entries of a stream; pending ones leave tombstones."""
         for entry_id in entry_ids:
             if self.streams[stream].pop(entry_id, None) is not None:
                 self._deleted[stream] = max(self._deleted[stream], entry_id, key=parse_entry_id)
 
     def flush(self) -> None:
-        """Forget everything, groups and markers too; the clock goes on."""
-        for held in (self.streams, self.delivered, self.pending, self.markers, self._deleted):
-            held.clear()
+        """Delete everything, including groups and markers; ids continue to grow."""
+        for content in (self.streams, self.delivered, self.pending, self.markers, self._deleted):
+            content.clear()
 
     def restart(self) -> None:
-        """Break all connections; with all it holds, for ``flush`` is there for the rest."""
+        """Break all connections and keep all data."""
         self.starts += 1
 
     def last_entry_id(self, stream: str) -> str:
-        """The highest id given out, deleted entries included."""
+        """Return the highest id assigned, including deleted entries."""
         return max(next(reversed(self.streams[stream]), "0-0"), self._deleted[stream], key=parse_entry_id)
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """One call of a client: fails before it while the server is away, after it while replies get lost."""
-        if self.is_away:
-            message = "Redis does not answer (it was told to be away)"
+        """One call of a client: fails before it while the server is unavailable, after it while replies get lost."""
+        if self.is_unavailable:
+            message = "Redis does not answer (set to be unavailable)"
             raise StreamsUnavailableError(message)
         yield
         if self.loses_replies:
-            message = "Redis does not answer (it was told to lose replies)"
+            message = "Redis does not answer (set to lose replies)"
             raise StreamsUnavailableError(message)
 
 
 class FakeJobStreams:
-    """See JobStreams."""
+    """Job streams on a fake server."""
 
     def __init__(self, server: FakeStreamServer, *, names: Sequence[str]) -> None:
         self.server = server
         self.names = tuple(names)
 
     def ensure_group(self) -> None:
-        """See JobStreams."""
         with self.server.call():
             for name in self.names:
                 self.server.delivered.setdefault(name, "0-0")
 
     def pending(self) -> list[StreamEntry]:
-        """See JobStreams."""
         with self.server.call():
             return [
                 StreamEntry(name, entry_id, self.server.streams[name].get(entry_id))
@@ -89,12 +81,11 @@ class FakeJobStreams:
                 for entry_id in sorted(self.server.pending[name], key=parse_entry_id)
             ]
 
-    def read_new(self, *, count: int, block_ms: int) -> Delivery:  # noqa: ARG002 - nothing to wait for here
-        """See JobStreams. Everybody here is one consumer."""
+    def read_new(self, *, count: int, block_ms: int) -> ReadResult:  # noqa: ARG002 - never waits; all adapters are one consumer
         with self.server.call():
             entries = [entry for name in self.names for entry in self._deliver(name, count=count)]
             pending = sum(len(self.server.pending[name]) for name in self.names)
-            return Delivery(entries, Unacknowledged(ours=pending, of_others=0))
+            return ReadResult(entries, pending, pending_of_others=0)
 
     def _waiting(self, name: str) -> list[StreamEntry]:
         after = parse_entry_id(self.server.delivered[name])
@@ -105,30 +96,32 @@ class FakeJobStreams:
         ]
 
     def _deliver(self, name: str, *, count: int) -> list[StreamEntry]:
-        fresh = self._waiting(name)[:count]
-        for entry in fresh:
+        new = self._waiting(name)[:count]
+        for entry in new:
             self.server.delivered[name] = entry.entry_id
             self.server.pending[name][entry.entry_id] = None
-        return fresh
+        return new
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
-        """See JobStreams."""
         with self.server.call():
             for entry in entries:
                 self.server.pending[entry.stream].pop(entry.entry_id, None)
 
-    def backlogs(self) -> dict[str, Backlog]:
-        """See JobStreams. The ids of this server count entries, not milliseconds: nothing ever grows old here."""
+    def backlogs(self) -> dict[str, StreamBacklog]:
+        """Return the backlog. Ages are 0: the ids of this server count entries, not milliseconds."""
         with self.server.call():
-            return {name: Backlog(len(self._waiting(name)), len(self.server.pending[name]), 0.0) for name in self.names}
+            return {
+                name: StreamBacklog(len(self._waiting(name)), len(self.server.pending[name]), 0.0)
+                for name in self.names
+            }
 
 
 class FakeEventStreams:
-    """See EventStreams."""
+    """Event streams on a fake server."""
 
     def __init__(self, server: FakeStreamServer) -> None:
         self.server = server
-        # The start of the server whose last ids are relied on.
+        # The start of the server whose last ids the caller relies on.
         self._relied_on: int | None = None
 
     @contextmanager
@@ -142,18 +135,16 @@ class FakeEventStreams:
         self._relied_on = relied_on
 
     def publish_once(self, publications: Sequence[Publication]) -> list[str]:
-        """See EventStreams."""
         with self._call():
-            return [self._publish(one) for one in publications]
+            return [self._publish(publication) for publication in publications]
 
-    def _publish(self, one: Publication) -> str:
-        marker = f"{one.stream}:{one.dedupe_key}"
+    def _publish(self, publication: Publication) -> str:
+        marker = f"{publication.stream}:{publication.dedupe_key}"
         if marker not in self.server.markers:
-            self.server.markers[marker] = self.server.add(one.stream, one.fields)
+            self.server.markers[marker] = self.server.add(publication.stream, publication.fields)
         return self.server.markers[marker]
 
     def last_entry_id(self, stream: str) -> str:
-        """See EventStreams."""
         with self._call():
             last = self.server.last_entry_id(stream)
         self._relied_on = self.server.starts

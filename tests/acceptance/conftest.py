@@ -9,10 +9,10 @@ from typing import Any
 import docker
 import pytest
 
-from tests.acceptance.contract_rigs import derive
+from tests.acceptance.contract_client import derive
 from tests.servers.databases import PostgresServer, RedisServer
-from tests.servers.playground import Playground, open_playground
 from tests.servers.processes import SPLIT
+from tests.servers.sandbox import Playground, open_playground
 from tests.servers.service import Servers, Service, allot, migrate, opened
 
 MakeService = Callable[..., Service]
@@ -20,7 +20,7 @@ MakeService = Callable[..., Service]
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: PostgresServer) -> str:
-    """A migrated database to copy: migrating anew for each service would take seconds."""
+    """A migrated template database: a migration for each service would take seconds."""
     name = postgres_server.create_database()
     migrate(postgres_server.url(name))
     return name

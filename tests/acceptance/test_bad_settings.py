@@ -1,4 +1,4 @@
-"""A setting that cannot be used stops each process at its start, and its last words name it."""
+"""An invalid setting stops each process at its start, and its last log lines name the setting."""
 
 from collections.abc import Mapping
 from pathlib import Path

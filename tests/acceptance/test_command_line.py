@@ -13,7 +13,7 @@ from typing import IO
 import docker
 import pytest
 
-from rtmanager.local.places import CLONE
+from deploy.local.workspace import CLONE
 from tests.servers.service import Service
 from tests.servers.waiting import wait_for
 
@@ -27,10 +27,10 @@ def environment(service: Service) -> Mapping[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "RTM_URL": address, "PYTHONUNBUFFERED": "1"}
 
 
-def rtm(service: Service, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+def rtm(service: Service, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     return subprocess.run(
-        [*_RTM, *words],
+        [*_RTM, *arguments],
         cwd=CLONE,
         env={**environment(service), **more},
         stdin=subprocess.DEVNULL,
@@ -41,12 +41,12 @@ def rtm(service: Service, *words: str, **more: str) -> "subprocess.CompletedProc
     )
 
 
-def begin(service: Service, *words: str, terminal: int | None = None) -> "subprocess.Popen[str]":
+def begin(service: Service, *arguments: str, terminal: int | None = None) -> "subprocess.Popen[str]":
     """Start a command that a test then talks to."""
     kept = subprocess.PIPE if terminal is None else terminal
     stdin = subprocess.DEVNULL if terminal is None else terminal
     return subprocess.Popen(
-        [*_RTM, *words], cwd=CLONE, env=environment(service), stdin=stdin, stdout=kept, stderr=kept, text=True
+        [*_RTM, *arguments], cwd=CLONE, env=environment(service), stdin=stdin, stdout=kept, stderr=kept, text=True
     )
 
 
@@ -121,13 +121,13 @@ def test_a_followed_log_ends_with_its_container(
     service: Service, game_id: str, engine_image: str, docker_client: docker.DockerClient
 ) -> None:
     rtm(service, "start", game_id, engine_image)
-    write_to_log(docker_client, service.record(game_id)["current_container_id"], "last-words")
+    write_to_log(docker_client, service.record(game_id)["current_container_id"], "last-line")
     following = begin(service, "logs", game_id, "--follow")
     said = next_line(following.stdout)
 
     rtm(service, "stop", game_id)
 
-    assert said == "last-words"
+    assert said == "last-line"
     assert following.wait(_LONG_ENOUGH_SECONDS) == 0
 
 
@@ -141,12 +141,12 @@ def test_events_are_followed_as_they_come(service: Service, game_id: str, engine
     assert interrupt(following) == 130
 
 
-@pytest.mark.parametrize("words", [("list", "--watch", "--every", "100ms"), ("stats", "{game}", "--watch")])
+@pytest.mark.parametrize("arguments", [("list", "--watch", "--every", "100ms"), ("stats", "{game}", "--watch")])
 def test_what_is_watched_comes_again_until_ctrl_c(
-    service: Service, game_id: str, engine_image: str, *, words: tuple[str, ...]
+    service: Service, game_id: str, engine_image: str, *, arguments: tuple[str, ...]
 ) -> None:
     rtm(service, "start", game_id, engine_image)
-    watching = begin(service, *(word.format(game=game_id) for word in words), "--json")
+    watching = begin(service, *(word.format(game=game_id) for word in arguments), "--json")
 
     seen = [json.loads(next_line(watching.stdout)) for _ in range(2)]
 
@@ -205,7 +205,7 @@ def test_on_a_terminal_a_stop_asks_first_and_shows_its_steps(
     os.close(ours)
     code, status = stopping.wait(_LONG_ENOUGH_SECONDS), service.record(game_id)["status"]
     assert f"Stop game {game_id}?" in asked
-    assert ("is on record as operation" in said) == (answer == "y")
+    assert ("is accepted as operation" in said) == (answer == "y")
     assert (code, status) == ((0, "stopped") if answer == "y" else (1, "running"))
 
 
@@ -218,7 +218,7 @@ def test_a_question_left_unanswered_does_nothing(service: Service, game_id: str,
 
     os.write(ours, b"\x04")
 
-    # Nobody leaves a terminal before it has taken what was written to it.
+    # A process leaves the terminal only after its output was read.
     read_until(ours, "")
     os.close(ours)
     assert (stopping.wait(_LONG_ENOUGH_SECONDS), service.record(game_id)["status"]) == (130, "running")
@@ -250,7 +250,7 @@ def read_until(terminal: int, text: str) -> str:
         try:
             more = os.read(terminal, 4096)
         except OSError:
-            # Linux's way to say that nobody has the other end open.
+            # Linux reports so that no process has the other end open.
             return seen
         seen += more.decode()
     return seen

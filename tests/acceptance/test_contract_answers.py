@@ -1,4 +1,4 @@
-"""What an answer of the whole service is by the contract: its keys, headers, replays under a key, and pages."""
+"""Responses of the whole service follow the contract: keys, headers, repeated idempotency keys, and pages."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.contract_rigs import API, cleanup, verdict
+from tests.acceptance.contract_client import API, cleanup, verdict
 from tests.servers.service import INTENTS, RESULTS, Service
 from tests.servers.waiting import wait_for
 
@@ -48,7 +48,7 @@ def test_a_request_id_is_made_up_when_missing_and_is_on_every_answer(
     assert running["status"] == "running"
 
 
-def test_who_prefers_not_to_wait_is_told_where_the_outcome_will_be(
+def test_who_prefers_not_to_wait_is_reported_where_the_outcome_will_be(
     service: Service, game_id: str, engine_image: str
 ) -> None:
     path = f"{API}/runtimes/{game_id}/start"
@@ -67,7 +67,9 @@ def test_who_prefers_not_to_wait_is_told_where_the_outcome_will_be(
     assert service.record(game_id)["status"] == "running"
 
 
-def test_the_same_key_and_body_is_one_deed_with_one_answer(service: Service, game_id: str, engine_image: str) -> None:
+def test_the_same_key_and_body_is_one_operation_with_one_response(
+    service: Service, game_id: str, engine_image: str
+) -> None:
     path, headers = f"{API}/runtimes/{game_id}", {"Idempotency-Key": f"key of {game_id}".replace(" ", "-")}
 
     first = service.client.post(f"{path}/start", json={"image_ref": engine_image}, headers=headers)

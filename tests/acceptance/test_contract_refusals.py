@@ -8,7 +8,7 @@ import docker
 import psycopg2
 import pytest
 
-from tests.acceptance.contract_rigs import API, cleanup, derive, verdict
+from tests.acceptance.contract_client import API, cleanup, derive, verdict
 from tests.servers.service import Service
 
 
@@ -23,7 +23,7 @@ def tagged(image_ref: str, tag: str) -> str:
 
 
 def started_at(service: Service, game_id: str) -> str:
-    """Docker's own word on since when the game runs: it tells of every disturbance."""
+    """Return the start time of the container as Docker reports it: each restart changes it."""
     state = service.playground.inspect(game_id)["State"]
     assert state["Status"] == "running"
     return str(state["StartedAt"])

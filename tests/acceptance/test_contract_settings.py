@@ -10,7 +10,7 @@ from typing import Any
 import docker
 import pytest
 
-from rtmanager.local.places import CLONE
+from deploy.local.workspace import CLONE
 from tests.servers.service import Service
 from tests.servers.waiting import wait_for
 
@@ -46,7 +46,7 @@ def service_settings() -> Mapping[str, str]:
 
 @pytest.fixture(scope="module")
 def mislabelled_image(docker_client: docker.DockerClient, engine_image: str) -> str:
-    """An engine whose labels ask for limits that nobody can grant, but for one."""
+    """An engine whose labels request invalid limits, except for one."""
     reference = f"{engine_image.rpartition(':')[0]}:mislabelled"
     labels = 'LABEL com.galaxy.cpu_quota="many" com.galaxy.memory="-1" com.galaxy.pids_limit="77"'
     dockerfile = f"FROM {engine_image}\n{labels}\n"
@@ -76,7 +76,7 @@ def inspected(service: Service, game_id: str, mislabelled_image: str) -> dict[st
     return service.playground.inspect(game_id)
 
 
-def test_the_engine_is_told_its_state_directory_by_the_names_of_the_settings(
+def test_the_engine_is_given_its_state_directory_by_the_names_of_the_settings(
     service: Service, game_id: str, inspected: dict[str, Any]
 ) -> None:
     (mount,) = inspected["Mounts"]
@@ -102,7 +102,7 @@ def test_a_label_that_does_not_parse_falls_back_with_a_warning(service: Service,
     assert host["NanoCpus"] == 750_000_000
     assert host["Memory"] == host["MemorySwap"] == 48 * 1024**2
     assert host["PidsLimit"] == 77
-    warned = [line for line in service.processes["worker"].log.splitlines() if "image_limit_ignored" in line]
+    warned = [line for line in service.processes["worker"].log.splitlines() if "image_limit_not_followed" in line]
     assert [label for label in ("cpu_quota", "memory") if not any(label in line for line in warned)] == []
 
 
@@ -132,7 +132,7 @@ def test_every_stream_has_the_name_of_the_settings(service: Service, game_id: st
     assert not service.streams.exists("runtime:health_events", "notification:intents", "runtime:dead_letters")
 
 
-def test_without_a_good_token_nothing_is_told_and_nothing_is_done(
+def test_without_a_good_token_nothing_is_reported_and_nothing_is_done(
     service: Service, game_id: str, engine_image: str
 ) -> None:
     may_read = token(service, f"reader-{game_id}", "read")

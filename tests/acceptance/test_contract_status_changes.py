@@ -1,4 +1,4 @@
-"""The status changes of the contract, asked of the whole service: what a game becomes, and what is told of it."""
+"""The status changes of the contract on the whole service: the new status of a game, and its events."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import docker
 import pytest
 
-from tests.acceptance.contract_rigs import cleanup, derive, verdict
+from tests.acceptance.contract_client import cleanup, derive, verdict
 from tests.servers.service import HEALTH_EVENTS, INTENTS, Service
 from tests.servers.waiting import wait_for
 
@@ -25,7 +25,7 @@ def dying_image(docker_client: docker.DockerClient, engine_image: str) -> str:
 
 
 def events_after(service: Service, game_id: str, count: int) -> list[dict[str, str]]:
-    """The health events of a game once there are so many after the one of its start; before that, none."""
+    """The health events of a game once this number of them follows the one of its start; before that, none."""
     events = service.entries(HEALTH_EVENTS, game_id=game_id)
     return events if len(events) > count else []
 
@@ -162,14 +162,14 @@ def test_a_game_adopted_under_a_name_of_its_own_has_one_endpoint_everywhere(
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("action", "event_types"),
     [
         pytest.param(("stop", {"reason": "finished"}), ["container_exited"], id="stop"),
         pytest.param(("restart", {}), ["container_exited", "container_started"], id="restart"),
     ],
 )
-def test_an_engine_that_ended_before_its_game_was_worked_on_is_told_all_the_same(
-    service: Service, game_id: str, switched_image: str, *, asked: tuple[str, dict[str, str]], told: list[str]
+def test_an_engine_that_ended_before_its_game_was_worked_on_is_reported_all_the_same(
+    service: Service, game_id: str, switched_image: str, *, action: tuple[str, dict[str, str]], event_types: list[str]
 ) -> None:
     assert service.post(game_id, "start", image_ref=switched_image).status_code == 200
     service.kill("watcher")
@@ -178,11 +178,11 @@ def test_an_engine_that_ended_before_its_game_was_worked_on_is_told_all_the_same
 
     (service.playground.state_root / game_id / "exit").unlink()
 
-    verb, body = asked
+    verb, body = action
     answer = service.post(game_id, verb, **body)
 
     service.restart("watcher")
-    _started, ended, *more = wait_for(lambda: events_after(service, game_id, len(told)), what="the events")
+    _started, ended, *more = wait_for(lambda: events_after(service, game_id, len(event_types)), what="the events")
     assert answer.status_code == 200
     assert ended["details"] == '{"exit_code":7,"oom":false}'
-    assert [one["event_type"] for one in (ended, *more)] == told
+    assert [one["event_type"] for one in (ended, *more)] == event_types

@@ -39,7 +39,7 @@ def assert_started_once(service: Service, game_id: str) -> None:
     assert log == [("stop", "success"), ("start", "success")]
 
 
-@pytest.mark.parametrize("name", ["bridge", "relay", "worker", "clock"])
+@pytest.mark.parametrize("name", ["bridge", "relay", "worker", "scheduler"])
 def test_a_process_killed_in_the_middle_of_a_start_changes_nothing(
     service: Service, game_id: str, engine_image: str, name: str
 ) -> None:

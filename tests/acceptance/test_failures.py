@@ -1,4 +1,4 @@
-"""Jobs that cannot be done: each is answered once, nothing is left behind, and nobody else has to wait."""
+"""Failing jobs: each has one result, leaves nothing behind, and does not delay other games."""
 
 import json
 from collections.abc import Mapping
@@ -77,11 +77,11 @@ def test_an_image_reference_that_is_none_fails_before_any_docker_work(service: S
     assert_nothing_is_left(service, game_id)
 
 
-def test_a_container_of_that_name_made_by_somebody_else_is_never_touched(
+def test_a_container_of_that_name_made_by_others_is_never_touched(
     service: Service, game_id: str, engine_image: str
 ) -> None:
     client = service.playground.client
-    foreign = client.containers.create(engine_image, name=f"galaxy-game-{game_id}", labels={"made.by": "somebody else"})
+    foreign = client.containers.create(engine_image, name=f"galaxy-game-{game_id}", labels={"made.by": "another"})
 
     service.start_job(game_id, engine_image)
 
@@ -111,15 +111,15 @@ def test_a_malformed_job_of_a_known_game_is_a_dead_letter_and_a_failure(
     entry_id = service.add_job(stream, **entry)
 
     result = service.result(game_id)
-    (letter,) = [one for one in service.entries(DEAD_LETTERS) if one["entry_id"] == entry_id]
+    (dead_letter,) = [one for one in service.entries(DEAD_LETTERS) if one["entry_id"] == entry_id]
     assert (result.outcome, result.error_code) == ("failure", "invalid_request")
     assert next(iter(fault)) in result.error_message
-    assert set(letter) == {"stream", "entry_id", "reason", "fields_json"}
-    assert (letter["stream"], json.loads(letter["fields_json"])) == (stream, entry)
+    assert set(dead_letter) == {"stream", "entry_id", "reason", "fields_json"}
+    assert (dead_letter["stream"], json.loads(dead_letter["fields_json"])) == (stream, entry)
     assert service.operations(game_id) == []
 
 
-def test_entries_that_nobody_can_read_block_nothing_and_are_kept(
+def test_entries_that_are_unreadable_block_nothing_and_are_kept(
     service: Service, game_id: str, engine_image: str
 ) -> None:
     unreadable = [

@@ -1,6 +1,6 @@
-"""One slow game, one slow image or one game with a crowd of jobs holds up nobody else. Real pulls, a real worker.
+"""A slow game, a slow image or a game with many jobs does not delay other games. Real pulls, a real worker.
 
-Nothing here looks at a clock: a pull lasts until the test lets it go, and the order of the results tells the rest.
+No test measures time: a pull lasts until the test releases it, and the order of the results is checked.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def waiting(service: Service) -> dict[str, str]:
     """The games whose operations wait for a pull, and the reason that operators see."""
     return dict(
         service.rows("SELECT game_id, error_message FROM operations_operation WHERE state = %s AND attempt = 0 "
-                     "AND awaits_image <> ''", "accepted")
+                     "AND waiting_for_image <> ''", "accepted")
     )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_three_slow_pulls_and_their_duplicates_hold_up_no_other_game(
 ) -> None:
     images = [registry.publish(docker_client, name) for name in ("one", "two", "three")]
     slow = [ask_start(busy_service, "slow-0", images[0].reference)]
-    # Among games nobody promises an order: the others would else be as likely to do the pull that they are to wait for.
+    # The order among games is undefined: otherwise another game could do the pull.
     wait_for(lambda: "one" in registry.layers_asked_for, what="the first pull to be under way")
     slow += [ask_start(busy_service, f"slow-{number}", images[number].reference) for number in (1, 2)]
     again = [ask_start(busy_service, f"again-{number}", images[0].reference) for number in range(4)]
@@ -74,17 +74,17 @@ def test_three_slow_pulls_and_their_duplicates_hold_up_no_other_game(
         assert [one.error_code for one in busy_service.results(game_id, 2)] == ["", ""]
 
     assert set(order_of_results(busy_service)) == set(quick)
-    # Every quarter of a minute who waits looks again, and for a moment does not wait.
+    # Every 15 s a waiting operation checks again, and does not wait for a moment.
     reasons = wait_for(lambda: reasons_of_all(busy_service, again), what="the duplicates to wait")
     assert all("is being pulled by operation" in reason for reason in reasons)
     for image in images:
-        image.let_go.set()
+        image.release_all.set()
     assert {busy_service.result(game_id).error_code for game_id in slow + again} == {""}
     assert registry.layers_asked_for == {"one": 1, "two": 1, "three": 1}
-    assert busy_service.rows("SELECT max(attempt), max(deferrals) FROM operations_operation") == [(1, 0)]
+    assert busy_service.rows("SELECT max(attempt), max(retries) FROM operations_operation") == [(1, 0)]
 
 
-def test_a_worker_killed_in_a_pull_leaves_it_to_another_and_nobody_waits_for_ever(
+def test_a_worker_killed_in_a_pull_leaves_it_to_another_and_no_game_waits_for_ever(
     busy_service: Service, registry: SlowRegistry, docker_client: docker.DockerClient
 ) -> None:
     image = registry.publish(docker_client, "killed")
@@ -92,7 +92,7 @@ def test_a_worker_killed_in_a_pull_leaves_it_to_another_and_nobody_waits_for_eve
     wait_for(lambda: len(waiting(busy_service)) == 1, what="one pull, and one who waits for it")
 
     busy_service.kill("worker")
-    image.let_go.set()
+    image.release_all.set()
     busy_service.restart("worker")
 
     assert {busy_service.result(game_id).error_code for game_id in games} == {""}

@@ -1,4 +1,4 @@
-"""What Docker itself says of a started game: every promise of the contract on containers, in raw inspect."""
+"""Every promise of the contract on containers, checked with docker inspect of a started game."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_the_limits_come_from_the_labels_of_the_image(inspected: dict[str, Any])
     assert {"max-size", "max-file"} <= set(host["LogConfig"]["Config"])
 
 
-def test_the_state_directory_is_the_only_mount_and_the_engine_is_told(
+def test_the_state_directory_is_the_only_mount_and_the_engine_is_given_it(
     service: Service, game_id: str, inspected: dict[str, Any]
 ) -> None:
     (mount,) = inspected["Mounts"]

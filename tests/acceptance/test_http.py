@@ -9,6 +9,7 @@ import pytest
 from tests.servers.service import Service
 
 RUNTIMES = "/api/v1/internal/runtimes"
+JSON = {"Content-Type": "application/json"}
 
 
 def in_chunks(*parts: bytes) -> Iterator[bytes]:
@@ -16,14 +17,16 @@ def in_chunks(*parts: bytes) -> Iterator[bytes]:
 
 
 def test_a_chunked_body_is_read_like_any_other(service: Service) -> None:
-    answer = service.client.post(f"{RUNTIMES}/nobody/stop", content=in_chunks(b'{"reason": ', b'"timeout"}'))
+    answer = service.client.post(
+        f"{RUNTIMES}/unknown-game/stop", content=in_chunks(b'{"reason": ', b'"timeout"}'), headers=JSON
+    )
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("body", [(b'{"reason": "time', b'out", "reason": "x"}'), (b"x" * 40_000, b"x" * 40_000)])
 def test_a_bad_chunked_body_is_refused(service: Service, body: tuple[bytes, ...]) -> None:
-    answer = service.client.post(f"{RUNTIMES}/nobody/stop", content=in_chunks(*body))
+    answer = service.client.post(f"{RUNTIMES}/unknown-game/stop", content=in_chunks(*body), headers=JSON)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
 
@@ -39,7 +42,7 @@ def test_a_cleanup_ignores_any_body_and_the_connection_goes_on(
     content = in_chunks(body) if chunked else body
 
     with httpx.Client(base_url=service.client.base_url, timeout=60) as client:
-        answer = client.request("DELETE", f"{RUNTIMES}/nobody/container", content=content)
+        answer = client.request("DELETE", f"{RUNTIMES}/unknown-game/container", content=content)
         after = client.get("/healthz")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
@@ -47,7 +50,7 @@ def test_a_cleanup_ignores_any_body_and_the_connection_goes_on(
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/nowhere", 404), ("PUT", RUNTIMES, 405)])
-def test_a_connection_outlives_bodies_that_nobody_reads(service: Service, method: str, path: str, status: int) -> None:
+def test_a_connection_outlives_bodies_that_are_not_read(service: Service, method: str, path: str, status: int) -> None:
     connection = http.client.HTTPConnection(service.client.base_url.netloc.decode(), timeout=60)
     connection.connect()
     # A closed connection is not replaced without a word.
@@ -62,7 +65,7 @@ def test_a_connection_outlives_bodies_that_nobody_reads(service: Service, method
     connection.close()
 
 
-def test_a_head_tells_of_the_body_without_sending_it(service: Service) -> None:
+def test_a_head_describes_the_body_without_sending_it(service: Service) -> None:
     with httpx.Client(base_url=service.client.base_url) as client:
         head, get = client.head(RUNTIMES), client.get(RUNTIMES)
 
@@ -72,7 +75,7 @@ def test_a_head_tells_of_the_body_without_sending_it(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/nowhere", 404), ("PUT", RUNTIMES, 405)])
-def test_what_leads_nowhere_is_told_in_the_envelope(service: Service, method: str, path: str, status: int) -> None:
+def test_what_leads_nowhere_is_reported_in_the_envelope(service: Service, method: str, path: str, status: int) -> None:
     answer = service.client.request(method, path, content=b"x" * 100_000)
 
     assert answer.status_code == status

@@ -5,9 +5,7 @@ from pathlib import Path
 from tests.servers.service import HEALTH_EVENTS, Service
 
 
-def test_a_started_game_runs_and_everybody_says_the_same_of_it(
-    service: Service, game_id: str, engine_image: str
-) -> None:
+def test_a_started_game_runs_and_all_sources_agree(service: Service, game_id: str, engine_image: str) -> None:
     entry_id = service.start_job(game_id, engine_image)
 
     result = service.result(game_id)
@@ -25,7 +23,7 @@ def test_a_started_game_runs_and_everybody_says_the_same_of_it(
     assert service.playground.ask_engine(game_id, "/healthz") == "ok\n"
 
 
-def test_a_start_is_told_to_the_health_stream(service: Service, game_id: str, engine_image: str) -> None:
+def test_a_start_is_on_the_health_stream(service: Service, game_id: str, engine_image: str) -> None:
     service.start_job(game_id, engine_image)
 
     container_id = service.result(game_id).container_id
@@ -142,7 +140,7 @@ def test_a_stop_of_a_game_whose_container_is_gone_records_it_as_removed(
     service.start_job(game_id, engine_image)
     service.result(game_id)
     (container,) = service.playground.containers(game_id)
-    # With its watcher the service would see the loss by itself, before the stop or after it.
+    # With its watcher, the service would detect the missing container before or after the stop.
     service.kill("watcher")
     container.remove(force=True)
 

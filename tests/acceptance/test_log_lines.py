@@ -24,7 +24,7 @@ def test_every_line_of_every_process_is_a_json_object_with_its_ids(
     service.start()
     service.start_job(game_id, engine_image)
     service.result(game_id)
-    answer = service.client.get("/api/v1/internal/runtimes/nobody", headers={"X-Request-ID": "asked-1"})
+    answer = service.client.get("/api/v1/internal/runtimes/unknown-game", headers={"X-Request-ID": "asked-1"})
     assert service.post(game_id, "stop", reason="finished").status_code == 200
 
     service.stop()

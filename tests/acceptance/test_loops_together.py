@@ -28,7 +28,9 @@ def test_three_processes_do_all_the_work_and_end_well(start: Callable[..., Servi
 
     assert service.result(game_id).outcome == "success"
     assert service.record(game_id)["status"] == "running"
-    wait_for(lambda: set(_vitals(service).values()) == {"ok"}, what="every vital sign to be ok", timeout_seconds=60)
+    wait_for(
+        lambda: set(_components(service).values()) == {"ok"}, what="every component status to be ok", timeout_seconds=60
+    )
     assert service.stop() == dict.fromkeys(TOGETHER, 0)
 
 
@@ -50,18 +52,18 @@ def test_killed_in_the_middle_of_a_start_the_loops_lose_nothing_and_repeat_nothi
 
 
 def test_beside_processes_for_each_loop_they_stand_by(make_service: MakeService, engine_image: str) -> None:
-    service = make_service(kinds=("web", "bridge", "relay", "watcher", "clock", "loops", "worker"))
+    service = make_service(kinds=("web", "bridge", "relay", "watcher", "scheduler", "loops", "worker"))
     game_id = service.playground.game_id("both")
     service.start()
 
     service.start_job(game_id, engine_image)
     service.results(game_id)
-    service.kill("bridge", "relay", "watcher", "clock")
+    service.kill("bridge", "relay", "watcher", "scheduler")
     service.stop_job(game_id)
 
     assert [one.error_code for one in service.results(game_id, 2)] == ["", ""]
 
 
-def _vitals(service: Service) -> dict[str, str]:
-    told: dict[str, str] = service.client.get("/readyz").json()["vitals"]
-    return told
+def _components(service: Service) -> dict[str, str]:
+    components: dict[str, str] = service.client.get("/readyz").json()["components"]
+    return components

@@ -1,4 +1,4 @@
-"""Verbs over REST through the whole service: the answer comes when the deed is done."""
+"""REST actions through the whole service: the response arrives when the operation is finished."""
 
 import pytest
 

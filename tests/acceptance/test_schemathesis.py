@@ -1,4 +1,4 @@
-"""What the OpenAPI document promises, held against the running service by requests that nobody wrote by hand."""
+"""The running service follows the OpenAPI document, checked with generated requests."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rtmanager.local.places import CLONE
+from deploy.local.workspace import CLONE
 from tests.acceptance.conftest import MakeService
 from tests.servers.service import Service
 
@@ -17,7 +17,7 @@ _HOOKS = Path(__file__).parent / "schemathesis_hooks.py"
 def test_no_request_whatever_gets_an_answer_that_the_document_does_not_describe(
     make_service: MakeService, engine_image: str, engine_image_next: str, tmp_path: Path
 ) -> None:
-    # Images that are made up are never looked for outside.
+    # Generated image names are never pulled from a registry.
     service = make_service(
         API_AUTH="token", IMAGE_PULL_POLICY="never", REST_WAIT_SECONDS="5", CONTAINER_STOP_TIMEOUT_SECONDS="0"
     )

@@ -11,7 +11,7 @@ CALLERS_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLERS_SPAN = "00f067aa0ba902b7"
 
 
-def test_a_job_and_a_call_are_told_from_their_coming_to_their_result(
+def test_a_job_and_a_call_are_reported_from_their_coming_to_their_result(
     make_service: MakeService, engine_image: str
 ) -> None:
     with collecting() as collector:

@@ -1,4 +1,4 @@
-"""A browser in front of a running service. The service is the one of the acceptance tests, one per module."""
+"""A browser and a running service: the service of the acceptance tests, one per module."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from tests.acceptance.conftest import (
     service,
     service_settings,
 )
-from tests.browser.rigs import PATIENCE_MS, Console, find_chromium, launch, make_people
+from tests.browser.harness import TIMEOUT_MS, Console, create_users, find_chromium, launch
 from tests.servers.service import Service
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for a module; while it runs it holds an event loop that other modules' tests must not find."""
+    """One browser per module. It runs an event loop, which must end before the tests of other modules."""
     find_chromium()
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         launched = launch(playwright, tmp_path_factory.mktemp("browser"))
         yield launched
@@ -43,6 +43,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def console(browser: Browser, service: Service) -> Console:
-    """The console of the module's service, with one person in each group."""
-    make_people(service)
+    """The console of the module's service, with one user in each group."""
+    create_users(service)
     return Console(browser, str(service.client.base_url))

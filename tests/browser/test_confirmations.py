@@ -1,49 +1,51 @@
-"""What is done from the admin's lists, in a real browser: told before what will happen, asked why, then done."""
+"""Actions of the admin's lists in a real browser: preview, reason, action."""
 
 from playwright.sync_api import expect
 
-from tests.browser.rigs import Console, Visitor
+from tests.browser.harness import Console, Visitor
 from tests.servers.service import STOP_JOBS, Service
 from tests.servers.waiting import wait_for
 
-REASON = "Lobby 2.3 sent the wrong word; agreed with Ann."
+REASON = "Lobby 2.3 sends an unknown reason; agreed with Ann."
 
 
 def choose(visitor: Visitor, path: str, row: str, action: str) -> None:
-    """Tick a row of a list and choose an action for it."""
+    """Select a row of a list and choose an action for it."""
     page = visitor.page
     visitor.go(path)
     page.locator("tr", has_text=row).locator("input.action-select").check()
     page.select_option("select[name=action]", action)
     page.locator("button[name=index]").first.click()
-    expect(page.locator("form.rtm-form h1")).to_be_visible()
+    expect(page.locator("form.rtm-form")).to_be_visible()
 
 
-def test_a_dead_letter_is_mended_looked_at_and_redriven_with_a_reason(
+def test_a_dead_letter_is_corrected_previewed_and_redriven_with_a_reason(
     console: Console, service: Service, game_id: str, engine_image: str
 ) -> None:
     service.start_job(game_id, engine_image)
     assert service.result(game_id).error_code == ""
     entry_id = service.add_job(STOP_JOBS, game_id=game_id, reason="boredom", requested_at_ms="1700000000000")
-    wait_for(lambda: service.rows("SELECT 1 FROM operations_deadletter WHERE entry_id = %s", entry_id), what="letter")
+    wait_for(
+        lambda: service.rows("SELECT 1 FROM operations_deadletter WHERE entry_id = %s", entry_id), what="dead letter"
+    )
     with console.visit("operator") as visitor:
         page = visitor.page
         choose(visitor, "/admin/operations/deadletter/", entry_id, "redrive_selected")
-        expect(page.locator(".rtm-foretold")).to_contain_text("Would be refused")
-        visitor.picture("redrive-refused")
-        page.fill("#id_mending", "reason=cancelled")
+        expect(page.locator(".rtm-preview")).to_contain_text("Would be refused")
+        visitor.screenshot("redrive-refused")
+        page.fill("#id_corrections", "reason=cancelled")
         page.fill("#id_because", REASON)
-        page.click("button[name=look_again]")
-        expect(page.locator(".rtm-foretold")).to_contain_text(f"Would ask to stop game {game_id} (reason cancelled).")
-        visitor.picture("redrive")
+        page.click("button[name=preview]")
+        expect(page.locator(".rtm-preview")).to_contain_text(f"Would stop game {game_id} (reason cancelled).")
+        visitor.screenshot("redrive")
 
         page.click("button[name=confirm]")
 
-        expect(page.locator("body")).to_contain_text("is operation")
+        expect(page.locator("body")).to_contain_text("is now operation")
         wait_for(lambda: service.record(game_id)["status"] == "stopped", what="the stop")
         visitor.go("/admin/admin/logentry/")
         expect(page.locator("body")).to_contain_text(REASON)
-        visitor.picture("audit")
+        visitor.screenshot("audit")
 
 
 def test_a_token_is_revoked_with_a_reason(console: Console, service: Service) -> None:
@@ -51,13 +53,13 @@ def test_a_token_is_revoked_with_a_reason(console: Console, service: Service) ->
     with console.visit("admin") as visitor:
         page = visitor.page
         choose(visitor, "/admin/runtimes/apitoken/", "leaked", "revoke")
-        expect(page.locator(".rtm-foretold")).to_contain_text("Refused from now on, for good. Last used: never.")
-        visitor.picture("revoke")
+        expect(page.locator(".rtm-preview")).to_contain_text("Refused permanently from now on. Last used: never.")
+        visitor.screenshot("revoke")
         page.fill("#id_because", REASON)
 
         page.click("button[name=confirm]")
 
-        expect(page.locator("body")).to_contain_text("Revoked 1 token(s).")
+        expect(page.locator("body")).to_contain_text("Revoked 1 token.")
         expect(page.locator("tr", has_text="leaked")).to_contain_text("revoked")
     query = "SELECT change_message FROM django_admin_log WHERE object_repr LIKE %s"
     assert service.rows(query, "leaked%") == [(f"Revoked: {REASON}",)]

@@ -1,6 +1,6 @@
-"""Twelve games broken in twelve ways: the page that an operator has open names cause and next step within 10 s.
+"""Twelve games broken in twelve ways: the open page of the game shows the cause and the next step within 10 s.
 
-``docs/twelve.md`` holds what the page said. ``make twelve`` writes it anew; here it is held against every run.
+``docs/twelve.md`` contains the texts of the pages. Every run compares them; ``make twelve`` writes them.
 """
 
 import os
@@ -13,9 +13,9 @@ import docker
 import pytest
 from playwright.sync_api import expect
 
-from rtmanager.local.places import CLONE
-from tests.browser.breakages import TWELVE, Breakage, Stage
-from tests.browser.rigs import Console, Visitor
+from deploy.local.workspace import CLONE
+from tests.browser.faults import TWELVE, Breakage, Stage
+from tests.browser.harness import Console, Visitor
 from tests.servers import databases
 from tests.servers.databases import PostgresServer, RedisServer
 from tests.servers.docker_gate import DockerGate, opened_gate
@@ -33,9 +33,9 @@ IS_WRITING = os.environ.get("TWELVE") == "write"
 
 @pytest.fixture(scope="module")
 def gate(docker_host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerGate]:
-    """A way to Docker that can be cut."""
+    """A connection to Docker that a test can cut."""
     if not docker_host.startswith("unix://"):
-        pytest.skip("the gate stands before a socket")
+        pytest.skip("the gate needs a Docker socket")
     path = tmp_path_factory.mktemp("gate") / "docker.sock"
     with opened_gate(path, Path(docker_host.removeprefix("unix://"))) as opened:
         yield opened
@@ -50,14 +50,14 @@ def own_redis(server_images: ServerImages) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def servers(postgres_server: PostgresServer, migrated_template: str, own_redis: RedisServer) -> Servers:
-    """A Redis that may be killed, and a database on the server of all."""
+    """A Redis that a test may kill, and a database on the shared server."""
     database = postgres_server.create_database(template=migrated_template)
     return Servers(postgres_server, own_redis, database, own_redis.next_database())
 
 
 @pytest.fixture(scope="module")
 def service_settings(gate: DockerGate) -> Mapping[str, str]:
-    """Looks at every game each second: what takes three looks in a row is then known within 10 s as well."""
+    """Check every game each second, so that three failures in a row take less than 10 s."""
     return {"DOCKER_HOST": gate.host, "INSPECT_INTERVAL": "1s", "PROBE_INTERVAL": "1s"}
 
 
@@ -68,7 +68,7 @@ def registry() -> Iterator[SlowRegistry]:
 
 
 @pytest.fixture
-def stage(  # noqa: PLR0913 - pytest's way of asking for all that can be broken
+def stage(  # noqa: PLR0913 - one fixture for each part that can be broken
     *,
     service: Service,
     gate: DockerGate,
@@ -83,19 +83,19 @@ def stage(  # noqa: PLR0913 - pytest's way of asking for all that can be broken
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[dict[str, str]]:
-    """The rows of this run by what was done; a run that writes and has met all twelve renews the page."""
-    rows: dict[str, str] = {}
-    yield rows
-    if IS_WRITING and len(rows) == len(TWELVE):
-        table = "\n".join([*HEADER, *(rows[one.words] for one in TWELVE)])
+def rows() -> Iterator[dict[str, str]]:
+    """The rows of this run by description. A writing run that has all twelve writes the page."""
+    collected: dict[str, str] = {}
+    yield collected
+    if IS_WRITING and len(collected) == len(TWELVE):
+        table = "\n".join([*HEADER, *(collected[breakage.description] for breakage in TWELVE)])
         before, _begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
-@pytest.mark.parametrize("breakage", TWELVE, ids=lambda one: one.make.__name__)
-def test_the_open_page_names_the_cause_and_the_next_step_in_time(
-    console: Console, stage: Stage, breakage: Breakage, told: dict[str, str]
+@pytest.mark.parametrize("breakage", TWELVE, ids=lambda breakage: breakage.make.__name__)
+def test_the_open_page_shows_the_cause_and_the_next_step_in_time(
+    console: Console, stage: Stage, breakage: Breakage, rows: dict[str, str]
 ) -> None:
     with console.visit("operator") as visitor:
         visitor.open_game(stage.game_id)
@@ -106,8 +106,8 @@ def test_the_open_page_names_the_cause_and_the_next_step_in_time(
             visitor.expect_cause(breakage.cause)
 
             taken = time.monotonic() - since
-            row = told[breakage.words] = row_of(visitor, breakage, stage)
-            visitor.picture(f"twelve-{breakage.cause}")
+            row = rows[breakage.description] = row_of(visitor, breakage, stage)
+            visitor.screenshot(f"twelve-{breakage.cause}")
             assert visitor.is_still_the_same_page
 
     assert taken <= allowed_seconds()
@@ -117,14 +117,14 @@ def test_the_open_page_names_the_cause_and_the_next_step_in_time(
 
 
 @pytest.mark.skipif(IS_WRITING, reason="the page is being written")
-def test_the_page_of_the_docs_has_a_row_for_each_of_the_twelve() -> None:
-    words = [row.split("|")[1].strip() for row in written_rows()]
+def test_the_documentation_has_a_row_for_each_of_the_twelve() -> None:
+    descriptions = [row.split("|")[1].strip() for row in written_rows()]
 
-    assert words == [one.words for one in TWELVE]
+    assert descriptions == [breakage.description for breakage in TWELVE]
 
 
 def allowed_seconds() -> float:
-    """Ten; more on a machine that is busy with other work and gives the service only part of the time."""
+    """Ten seconds, or more on a machine that is busy with other work."""
     busy = os.getloadavg()[0] / (os.cpu_count() or 1)
     return SECONDS * max(1.0, busy / 2)
 
@@ -135,25 +135,25 @@ def written_rows() -> list[str]:
 
 
 def row_of(visitor: Visitor, breakage: Breakage, stage: Stage) -> str:
-    """What stands on the page, with what differs from run to run made the same."""
+    """The texts of the page, with the parts that differ between runs made equal."""
     page = visitor.page
     expect(page.locator(".rtm-headline")).to_be_visible()
     headline, text, command, button = page.evaluate(
         """() => {
           const text = (selector) => (document.querySelector(selector)?.innerText ?? "").trim();
           const step = document.querySelector(".rtm-next dd").cloneNode(true);
-          for (const one of step.querySelectorAll("code, a")) one.remove();
+          for (const element of step.querySelectorAll("code, a")) element.remove();
           return [text(".rtm-headline"), step.textContent.trim(), text(".rtm-command"), text("#recommended")];
         }"""
     )
     step = f"{text}<br>`{command}`" if command else text
-    cells = [breakage.words, f"`{breakage.cause}`", headline, step, button or "none"]
-    return f"| {' | '.join(same_in_every_run(cell, stage) for cell in cells)} |"
+    cells = [breakage.description, f"`{breakage.cause}`", headline, step, button or "none"]
+    return f"| {' | '.join(make_equal(cell, stage) for cell in cells)} |"
 
 
-def same_in_every_run(text: str, stage: Stage) -> str:
+def make_equal(text: str, stage: Stage) -> str:
     playground = stage.service.playground
-    for found, shown in {
+    for actual, shown in {
         stage.game_id: "g-42",
         f" -H {stage.gate.host}": "",
         stage.gate.host: "unix:///var/run/docker.sock",
@@ -162,12 +162,12 @@ def same_in_every_run(text: str, stage: Stage) -> str:
         playground.network: "galaxy-net",
         str(playground.state_root): "/var/lib/rtmanager/games",
     }.items():
-        text = text.replace(found, shown)
+        text = text.replace(actual, shown)
     for pattern, shown in {
         r"\d\d:\d\d:\d\d UTC \(\d+ s ago\)": "03:08:09 UTC (4 s ago)",
         r"\b[0-9a-f]{12}\b": "3f4e0d7a9c1b",
         r"\(operation \d+\)": "(operation 9)",
-        r"black(.)box \d+": r"black\1box 12",
+        r"exit(.)report \d+": r"exit\1report 12",
     }.items():
         text = re.sub(pattern, shown, text)
     return text

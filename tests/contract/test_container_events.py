@@ -9,9 +9,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from runtimes.containers.base import ContainerEvent, ContainersUnavailableError, EventAction, EventFeed
-from runtimes.specs import LABEL_STACK
-from tests.contract.labs import Lab
+from runtimes.container_spec import LABEL_STACK
+from runtimes.containers.base import ContainerEvent, ContainersUnavailableError, EventAction
+from runtimes.containers.types import Feed
+from tests.contract.container_backends import Lab
 from tests.servers.waiting import wait_for
 
 
@@ -19,7 +20,7 @@ class Listener:
     """Collects what a feed says."""
 
     def __init__(self, lab: Lab, *, since_ns: int | None = None) -> None:
-        self.feed: EventFeed = lab.containers.events(
+        self.feed: Feed[ContainerEvent] = lab.containers.events(
             lab.stack, since_ns=time.time_ns() if since_ns is None else since_ns
         )
         self.heard: list[ContainerEvent] = []
@@ -45,10 +46,10 @@ def listener(lab: Lab) -> Iterator[Listener]:
         yield listener
 
 
-def test_the_life_of_a_container_is_told_in_order(lab: Lab, listener: Listener) -> None:
+def test_the_events_of_a_container_arrive_in_order(lab: Lab, listener: Listener) -> None:
     container_id = lab.run()
     lab.containers.stop(container_id, grace_seconds=1)
-    lab.containers.remove(container_id)
+    lab.containers.remove(container_id, grace_seconds=1)
 
     listener.hear(EventAction.START, EventAction.DIE, EventAction.DESTROY)
 
@@ -65,23 +66,23 @@ def test_an_event_names_its_game(lab: Lab, listener: Listener) -> None:
     assert listener.heard[0].game_id == f"{lab.game_id_prefix}-named"
 
 
-def test_removing_a_running_container_tells_its_death_first(lab: Lab, listener: Listener) -> None:
-    lab.containers.remove(lab.run())
+def test_removing_a_running_container_reports_its_exit_first(lab: Lab, listener: Listener) -> None:
+    lab.containers.remove(lab.run(), grace_seconds=1)
 
     listener.hear(EventAction.START, EventAction.DIE, EventAction.DESTROY)
 
 
 def test_what_happens_in_another_stack_is_not_heard(lab: Lab, listener: Listener) -> None:
     spec = lab.spec()
-    foreign_id = lab.containers.create(replace(spec, labels={**spec.labels, LABEL_STACK: f"{lab.stack}-other"}))
-    lab.containers.start(foreign_id)
-    lab.containers.remove(foreign_id)
+    foreign_id = lab.direct.create(replace(spec, labels={**spec.labels, LABEL_STACK: f"{lab.stack}-other"}))
+    lab.direct.start(foreign_id)
+    lab.direct.remove(foreign_id, grace_seconds=1)
     lab.run()
 
     listener.hear(EventAction.START)
 
 
-def test_a_feed_that_begins_earlier_tells_what_has_happened_since(lab: Lab) -> None:
+def test_a_feed_with_an_earlier_start_includes_past_events(lab: Lab) -> None:
     began = time.time_ns()
     lab.run()
 

@@ -8,21 +8,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runtimes.containers.base import ContainersUnavailableError, NoSuchContainerError
-from runtimes.containers.telemetry import (
+from runtimes.containers.types import (
     CUT,
     MAX_LINE_CHARACTERS,
+    Feed,
     LogEndedError,
-    LogFeed,
     LogLine,
-    LogNotKeptError,
+    LogsNotAvailableError,
     NotRunningError,
 )
-from tests.contract.labs import LIMITS, Lab
+from tests.contract.container_backends import LIMITS, Lab
 from tests.servers.waiting import wait_for
 
 NO_ID = "f" * 64
 ASKING = {
-    "details": lambda containers, container_id: containers.details(container_id),
+    "inspect": lambda containers, container_id: containers.inspect(container_id),
     "logs": lambda containers, container_id: containers.logs(container_id, tail=5),
     "follow_logs": lambda containers, container_id: containers.follow_logs(container_id),
     "stats": lambda containers, container_id: containers.stats(container_id),
@@ -38,13 +38,13 @@ def talker(lab: Lab) -> str:
 
 
 @pytest.fixture
-def feed(lab: Lab, talker: str) -> Iterator[LogFeed]:
+def feed(lab: Lab, talker: str) -> Iterator[Feed[LogLine]]:
     feed = lab.containers.follow_logs(talker, tail=9)
     with closing(feed):
         yield feed
 
 
-def hear(feed: LogFeed, *texts: str) -> list[LogLine]:
+def hear(feed: Feed[LogLine], *texts: str) -> list[LogLine]:
     heard: list[LogLine] = []
 
     def look() -> bool:
@@ -56,20 +56,23 @@ def hear(feed: LogFeed, *texts: str) -> list[LogLine]:
     return heard
 
 
-def say(lab: Lab, container_id: str, *lines: str) -> None:
+def write_log(lab: Lab, container_id: str, *lines: str) -> None:
     for line in lines:
-        lab.say(container_id, line)
-    wait_for(lambda: lab.containers.logs(container_id, tail=1)[-1].line == lines[-1], what=f"the line {lines[-1]}")
+        lab.write_log(container_id, line)
+    wait_for(
+        lambda: [one.line for one in lab.containers.logs(container_id, tail=1)] == [lines[-1]],
+        what=f"the line {lines[-1]}",
+    )
 
 
 @pytest.mark.parametrize("asking", ASKING)
-def test_nothing_is_told_of_a_container_that_is_gone(lab: Lab, asking: str) -> None:
-    with pytest.raises(NoSuchContainerError, match=NO_ID):
+def test_a_missing_container_is_an_error(lab: Lab, asking: str) -> None:
+    with pytest.raises(NoSuchContainerError, match=NO_ID[:12]):
         ASKING[asking](lab.containers, NO_ID)
 
 
 @pytest.mark.parametrize("asking", ASKING)
-def test_an_engine_that_does_not_answer_says_nothing_of_a_container(lab: Lab, asking: str) -> None:
+def test_a_daemon_that_does_not_answer_says_nothing_of_a_container(lab: Lab, asking: str) -> None:
     with pytest.raises(ContainersUnavailableError):
         ASKING[asking](lab.unreachable, NO_ID)
 
@@ -81,16 +84,16 @@ def test_a_log_says_by_which_stream_and_when_each_line_came(lab: Lab, talker: st
     assert all(one.at and abs(datetime.now(UTC) - one.at) < timedelta(minutes=1) for one in lines)
 
 
-def test_only_the_last_lines_are_told(lab: Lab, talker: str) -> None:
-    say(lab, talker, "one", "two", "three")
+def test_only_the_last_lines_are_returned(lab: Lab, talker: str) -> None:
+    write_log(lab, talker, "one", "two", "three")
 
     assert [one.line for one in lab.containers.logs(talker, tail=2)] == ["two", "three"]
 
 
-def test_only_lines_from_a_time_on_are_told(lab: Lab, talker: str) -> None:
-    say(lab, talker, "one")
+def test_only_lines_since_a_time_are_returned(lab: Lab, talker: str) -> None:
+    write_log(lab, talker, "one")
     since = lab.containers.logs(talker, tail=1)[-1].at
-    say(lab, talker, "two")
+    write_log(lab, talker, "two")
 
     assert [one.line for one in lab.containers.logs(talker, tail=9, since=since)] == ["one", "two"]
 
@@ -101,7 +104,7 @@ def test_the_log_outlives_the_container_s_end_and_goes_with_the_container(lab: L
     lines = lab.containers.logs(talker, tail=9)
 
     assert {one.line for one in lines} == {"ready", "trouble"}
-    lab.containers.remove(talker)
+    lab.containers.remove(talker, grace_seconds=1)
     with pytest.raises(NoSuchContainerError):
         lab.containers.logs(talker, tail=9)
 
@@ -111,18 +114,18 @@ def test_a_container_that_never_ran_has_an_empty_log(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("asking", ["logs", "follow_logs"])
-def test_a_log_that_nobody_keeps_is_said_to_be_so(lab: Lab, asking: str) -> None:
+def test_a_log_that_is_not_stored_is_an_error(lab: Lab, asking: str) -> None:
     container_id = lab.create_mute(lab.spec())
     lab.containers.start(container_id)
 
-    with pytest.raises(LogNotKeptError, match="log driver"):
+    with pytest.raises(LogsNotAvailableError, match="log driver"):
         ASKING[asking](lab.containers, container_id)
 
 
-def test_whoever_follows_hears_what_was_and_what_comes(lab: Lab, talker: str, feed: LogFeed) -> None:
+def test_a_follower_hears_what_was_and_what_comes(lab: Lab, talker: str, feed: Feed[LogLine]) -> None:
     earlier = hear(feed, "ready", "trouble")
-    lab.say(talker, "one")
-    lab.say(talker, "two")
+    lab.write_log(talker, "one")
+    lab.write_log(talker, "two")
 
     later = hear(feed, "one", "two")
 
@@ -130,14 +133,14 @@ def test_whoever_follows_hears_what_was_and_what_comes(lab: Lab, talker: str, fe
     assert {one.stream for one in earlier} == {"stdout", "stderr"}
 
 
-def test_whoever_follows_from_now_on_hears_nothing_of_before(lab: Lab, talker: str) -> None:
+def test_a_follower_from_now_on_hears_nothing_of_before(lab: Lab, talker: str) -> None:
     with closing(lab.containers.follow_logs(talker)) as feed:
-        lab.say(talker, "one")
+        lab.write_log(talker, "one")
 
         hear(feed, "one")
 
 
-def test_a_followed_log_ends_with_its_container(lab: Lab, talker: str, feed: LogFeed) -> None:
+def test_a_followed_log_ends_with_its_container(lab: Lab, talker: str, feed: Feed[LogLine]) -> None:
     hear(feed, "ready", "trouble")
     lab.containers.stop(talker, grace_seconds=1)
 
@@ -145,7 +148,7 @@ def test_a_followed_log_ends_with_its_container(lab: Lab, talker: str, feed: Log
         wait_for(lambda: feed.read(0.2), what="the end")
 
 
-def test_the_log_of_a_dead_container_is_told_to_its_end(lab: Lab, talker: str) -> None:
+def test_the_log_of_an_exited_container_is_complete(lab: Lab, talker: str) -> None:
     lab.containers.stop(talker, grace_seconds=1)
 
     with closing(lab.containers.follow_logs(talker, tail=9)) as feed:
@@ -154,7 +157,7 @@ def test_the_log_of_a_dead_container_is_told_to_its_end(lab: Lab, talker: str) -
             wait_for(lambda: feed.read(0.2), what="the end")
 
 
-def test_closing_from_another_thread_ends_a_read_of_the_log(feed: LogFeed) -> None:
+def test_closing_from_another_thread_ends_a_read_of_the_log(feed: Feed[LogLine]) -> None:
     ended = threading.Event()
 
     def read_to_the_end() -> None:
@@ -188,7 +191,7 @@ def test_a_container_that_does_not_run_is_not_measured(lab: Lab, make: Callable[
 def test_details_say_what_is_in_force(lab: Lab) -> None:
     spec = lab.spec()
 
-    details = lab.containers.details(lab.containers.create(spec))
+    details = lab.containers.inspect(lab.containers.create(spec))
 
     assert details.container == lab.containers.find(spec.name)
     limits = details.limits
@@ -207,7 +210,7 @@ def test_details_say_what_is_in_force(lab: Lab) -> None:
 
 def test_an_endless_line_is_cut_and_the_next_is_whole(real_lab: Lab) -> None:
     container_id = real_lab.run("talkative")
-    say(real_lab, container_id, "x" * 50_000, "short")
+    write_log(real_lab, container_id, "x" * 50_000, "short")
 
     long, short = real_lab.containers.logs(container_id, tail=9)[-2:]
 
@@ -217,7 +220,7 @@ def test_an_endless_line_is_cut_and_the_next_is_whole(real_lab: Lab) -> None:
 def test_asking_within_a_time_leaves_the_adapter_as_it_was(lab: Lab) -> None:
     container_id = lab.create()
 
-    with lab.containers.within(5):
+    with lab.containers.time_limit(5):
         before = lab.containers.find(container_id)
 
     assert lab.containers.find(container_id) == before

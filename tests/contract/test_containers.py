@@ -7,37 +7,37 @@ from pathlib import Path
 
 import pytest
 
+from runtimes.container_spec import LABEL_GAME_ID, LABEL_IMAGE_REF, LABEL_OWNER, LABEL_STACK
 from runtimes.containers.base import (
-    Containers,
     ContainerStartFailedError,
     ContainerState,
     ContainersUnavailableError,
+    DockerPort,
     ImagePullFailedError,
     NameTakenError,
     NoSuchContainerError,
 )
-from runtimes.specs import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK
-from tests.contract.labs import Lab
+from tests.contract.container_backends import VOLUMES, Lab
 from tests.servers.engine_images import LIMIT_LABELS
 
 NO_ID = "f" * 64
 
 
-def test_a_healthy_engine_answers_a_ping(lab: Lab) -> None:
+def test_a_healthy_daemon_answers_a_ping(lab: Lab) -> None:
     lab.containers.ping()
 
-    assert lab.containers.find("a-name-nobody-has") is None
+    assert lab.containers.find("an-unused-name") is None
 
 
-def test_an_engine_says_what_it_is_and_what_time_it_has(lab: Lab) -> None:
-    engine = lab.containers.describe_engine()
+def test_a_daemon_says_what_it_is_and_what_time_it_has(lab: Lab) -> None:
+    daemon = lab.containers.docker_info()
 
-    assert engine.version
-    assert tuple(int(part) for part in engine.api_version.split(".")) >= (1, 41)
-    assert engine.os_type == "linux"
-    assert engine.limits["memory"] is True
-    assert engine.now is not None
-    assert abs(engine.now - datetime.now(UTC)) < timedelta(hours=1)
+    assert daemon.version
+    assert tuple(int(part) for part in daemon.api_version.split(".")) >= (1, 41)
+    assert daemon.os_type == "linux"
+    assert daemon.limits["memory"] is True
+    assert daemon.now is not None
+    assert abs(daemon.now - datetime.now(UTC)) < timedelta(hours=1)
 
 
 def test_a_created_container_is_found_by_name_and_by_id_and_does_not_run(lab: Lab) -> None:
@@ -102,14 +102,14 @@ def test_a_started_container_runs_and_starting_it_again_changes_nothing(lab: Lab
 def test_a_running_container_does_not_exit_within_the_wait(lab: Lab) -> None:
     container_id = lab.run()
 
-    assert lab.containers.wait_exit(container_id, timeout_seconds=0.3) is False
+    assert lab.containers.wait_until_exited(container_id, timeout_seconds=0.3) is False
 
 
 @pytest.mark.parametrize(("image", "exit_code"), [("crashing", 3), ("commandless", 127)])
 def test_a_container_that_dies_at_once_is_noticed_with_its_exit_code(lab: Lab, image: str, exit_code: int) -> None:
     container_id = lab.run(image)
 
-    assert lab.containers.wait_exit(container_id, timeout_seconds=10) is True
+    assert lab.containers.wait_until_exited(container_id, timeout_seconds=10) is True
 
     found = lab.containers.find(container_id)
     assert found is not None
@@ -118,10 +118,10 @@ def test_a_container_that_dies_at_once_is_noticed_with_its_exit_code(lab: Lab, i
 
 
 def test_a_container_that_is_gone_has_exited(lab: Lab) -> None:
-    assert lab.containers.wait_exit(NO_ID, timeout_seconds=0.3) is True
+    assert lab.containers.wait_until_exited(NO_ID, timeout_seconds=0.3) is True
 
 
-def test_a_container_that_the_engine_cannot_run_does_not_start(lab: Lab) -> None:
+def test_a_container_that_the_daemon_cannot_run_does_not_start(lab: Lab) -> None:
     container_id = lab.create("userless")
 
     with pytest.raises(ContainerStartFailedError):
@@ -135,7 +135,7 @@ def test_a_container_that_the_engine_cannot_run_does_not_start(lab: Lab) -> None
 def test_a_container_on_a_network_that_is_missing_does_not_start(lab: Lab) -> None:
     spec = lab.spec(network="rtm-no-such-network")
 
-    # Engines differ in when they look: at the creation or at the start.
+    # Daemons differ in when they look: at the creation or at the start.
     with pytest.raises(ContainerStartFailedError, match="rtm-no-such-network"):
         lab.containers.start(lab.containers.create(spec))
 
@@ -194,9 +194,9 @@ def test_a_stopped_container_can_be_started_again(lab: Lab) -> None:
 
 def test_a_running_container_is_removed_and_removing_it_again_is_success(lab: Lab) -> None:
     container_id = lab.run()
-    lab.containers.remove(container_id)
+    lab.containers.remove(container_id, grace_seconds=1)
 
-    lab.containers.remove(container_id)
+    lab.containers.remove(container_id, grace_seconds=1)
 
     assert lab.containers.find(container_id) is None
 
@@ -204,7 +204,7 @@ def test_a_running_container_is_removed_and_removing_it_again_is_success(lab: La
 def test_the_name_is_free_again_after_a_removal(lab: Lab) -> None:
     spec = lab.spec()
     first_id = lab.containers.create(spec)
-    lab.containers.remove(first_id)
+    lab.containers.remove(first_id, grace_seconds=1)
 
     second_id = lab.containers.create(spec)
 
@@ -216,7 +216,7 @@ def test_a_removal_leaves_the_state_directory_alone(lab: Lab) -> None:
     saved = Path(spec.state_path) / "turn-1"
     saved.write_text("saved")
 
-    lab.containers.remove(lab.containers.create(spec))
+    lab.containers.remove(lab.containers.create(spec), grace_seconds=1)
 
     assert saved.read_text() == "saved"
 
@@ -232,13 +232,13 @@ def test_the_list_holds_dead_and_alive_containers_of_this_stack_only(lab: Lab) -
     alive_id, dead_id = lab.run(), lab.create()
     spec = lab.spec()
     foreign_stack = replace(spec, labels={**spec.labels, LABEL_STACK: f"{lab.stack}-other"})
-    foreign_id = lab.containers.create(foreign_stack)
-    foreign_owner = replace(spec, name=f"{spec.name}-x", labels={**spec.labels, LABEL_OWNER: "somebody"})
-    lab.containers.create(foreign_owner)
+    foreign_id = lab.direct.create(foreign_stack)
+    foreign_owner = replace(spec, name=f"{spec.name}-x", labels={**spec.labels, LABEL_OWNER: "other-service"})
+    lab.direct.create(foreign_owner)
 
     listed = lab.containers.list_owned(lab.stack)
 
-    lab.containers.remove(foreign_id)
+    lab.direct.remove(foreign_id, grace_seconds=1)
     states = {container.id: container.state for container in listed}
     assert states == {alive_id: ContainerState.RUNNING, dead_id: ContainerState.CREATED}
 
@@ -246,16 +246,14 @@ def test_the_list_holds_dead_and_alive_containers_of_this_stack_only(lab: Lab) -
 def test_the_list_of_one_game_holds_its_containers_dead_and_alive(lab: Lab) -> None:
     spec = lab.spec()
     first_id = lab.containers.create(spec)
-    second_id = lab.containers.create(replace(spec, name=f"{spec.name}-x"))
+    second_id = lab.direct.create(replace(spec, name=f"{spec.name}-x"))
     lab.containers.start(second_id)
-    lab.containers.create(
-        replace(spec, name=f"{spec.name}-y", labels={**spec.labels, LABEL_GAME_ID: f"{lab.stack}-somebody-else"})
-    )
+    lab.direct.create(replace(spec, name=f"{spec.name}-y", labels={**spec.labels, LABEL_GAME_ID: f"{lab.stack}-other"}))
 
     listed = lab.containers.list_owned(lab.stack, game_id=spec.labels[LABEL_GAME_ID])
 
     assert {container.id for container in listed} == {first_id, second_id}
-    assert lab.containers.list_owned(lab.stack, game_id=f"{lab.stack}-nobody") == []
+    assert lab.containers.list_owned(lab.stack, game_id=f"{lab.stack}-missing") == []
 
 
 def test_an_entry_of_the_list_knows_name_labels_and_image_but_no_times(lab: Lab) -> None:
@@ -271,7 +269,7 @@ def test_an_entry_of_the_list_knows_name_labels_and_image_but_no_times(lab: Lab)
 def test_many_are_found_by_their_ids_as_the_list_knows_them_and_those_that_are_gone_are_left_out(lab: Lab) -> None:
     alive_id, dead_id, other_id = lab.run(), lab.create(), lab.create()
 
-    found = lab.containers.find_all([alive_id, NO_ID, dead_id])
+    found = lab.containers.list_by_ids([alive_id, NO_ID, dead_id])
 
     listed = {one.id: one for one in lab.containers.list_owned(lab.stack)}
     assert other_id in listed
@@ -281,8 +279,8 @@ def test_many_are_found_by_their_ids_as_the_list_knows_them_and_those_that_are_g
 def test_the_beginning_of_an_id_and_no_ids_at_all_find_nothing(lab: Lab) -> None:
     container_id = lab.create()
 
-    assert lab.containers.find_all([container_id[:12]]) == []
-    assert lab.containers.find_all([]) == []
+    assert lab.containers.list_by_ids([container_id[:12]]) == []
+    assert lab.containers.list_by_ids([]) == []
 
 
 def test_a_local_image_is_found_with_its_labels(lab: Lab) -> None:
@@ -291,6 +289,26 @@ def test_a_local_image_is_found_with_its_labels(lab: Lab) -> None:
     assert image is not None
     assert image.id.startswith("sha256:")
     assert LIMIT_LABELS.items() <= image.labels.items()
+
+
+def test_an_image_has_its_declared_volumes(lab: Lab) -> None:
+    image = lab.containers.find_image(lab.image_refs["voluminous"])
+
+    assert image is not None
+    assert list(image.volumes) == sorted(VOLUMES)
+
+
+def test_an_image_is_found_and_used_by_its_full_id(lab: Lab) -> None:
+    by_reference = lab.containers.find_image(lab.image_refs["healthy"])
+    assert by_reference is not None
+    spec = replace(lab.spec(), image=by_reference.id)
+
+    found = lab.containers.find(lab.containers.create(spec))
+
+    assert lab.containers.find_image(by_reference.id) == by_reference
+    assert found is not None
+    assert (found.image_id, found.image_ref) == (by_reference.id, by_reference.id)
+    assert found.labels[LABEL_IMAGE_REF] == lab.image_refs["healthy"]
 
 
 def test_an_image_that_is_not_there_is_not_found(lab: Lab) -> None:
@@ -315,33 +333,34 @@ def test_an_image_of_a_registry_that_does_not_answer_cannot_be_pulled(lab: Lab, 
 
 def test_only_a_network_of_exactly_this_name_exists(lab: Lab) -> None:
     assert lab.containers.network_exists(lab.network)
-    assert not lab.containers.network_exists(lab.network[:-1])
+    assert not lab.direct.network_exists(lab.network[:-1])
 
 
 @pytest.mark.parametrize("name", ["bridge", "host", "none"])
-def test_the_networks_every_engine_has_do_not_count(lab: Lab, name: str) -> None:
+def test_the_networks_every_daemon_has_do_not_count(lab: Lab, name: str) -> None:
     assert not lab.containers.network_exists(name)
 
 
-CALLS: dict[str, Callable[[Containers, Lab], object]] = {
+CALLS: dict[str, Callable[[DockerPort, Lab], object]] = {
     "ping": lambda containers, _lab: containers.ping(),
     "network_exists": lambda containers, lab: containers.network_exists(lab.network),
     "find": lambda containers, _lab: containers.find(NO_ID),
-    "find_all": lambda containers, _lab: containers.find_all([NO_ID]),
+    "list_by_ids": lambda containers, _lab: containers.list_by_ids([NO_ID]),
     "list_owned": lambda containers, lab: containers.list_owned(lab.stack),
     "events": lambda containers, lab: containers.events(lab.stack, since_ns=0),
     "find_image": lambda containers, lab: containers.find_image(lab.image_refs["healthy"]),
     "pull": lambda containers, lab: containers.pull(lab.image_refs["healthy"]),
     "create": lambda containers, lab: containers.create(lab.spec()),
     "start": lambda containers, _lab: containers.start(NO_ID),
-    "wait_exit": lambda containers, _lab: containers.wait_exit(NO_ID, timeout_seconds=0.1),
+    "rename": lambda containers, lab: containers.rename(NO_ID, f"{lab.game_id_prefix}-renamed"),
+    "wait_until_exited": lambda containers, _lab: containers.wait_until_exited(NO_ID, timeout_seconds=0.1),
     "stop": lambda containers, _lab: containers.stop(NO_ID, grace_seconds=1),
-    "remove": lambda containers, _lab: containers.remove(NO_ID),
+    "remove": lambda containers, _lab: containers.remove(NO_ID, grace_seconds=1),
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_an_engine_that_is_away_is_unknown_never_absent(lab: Lab, call: str) -> None:
+def test_a_daemon_that_is_away_is_unknown_never_absent(lab: Lab, call: str) -> None:
     with pytest.raises(ContainersUnavailableError) as caught:
         CALLS[call](lab.unreachable, lab)
 
@@ -353,4 +372,4 @@ def test_closing_twice_is_harmless(lab: Lab) -> None:
     lab.containers.close()
     lab.containers.close()
 
-    assert lab.containers.find("a-name-nobody-has") is None
+    assert lab.containers.find("an-unused-name") is None

@@ -1,4 +1,4 @@
-"""What the real engine says of a container that RTM made: nothing is looser than the contract."""
+"""What the real daemon says of a container that RTM made: nothing is looser than the contract."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from runtimes.containers.base import ContainerStartFailedError, ContainersUnavailableError
-from runtimes.containers.docker import DockerContainers
-from tests.contract.labs import LIMITS, Lab
-from tests.servers.playground import Playground
+from runtimes.containers.docker.adapter import DockerAdapter
+from tests.contract.container_backends import LIMITS, Lab
+from tests.servers.sandbox import Playground
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_its_host_name_is_its_name_and_its_environment_names_the_state(inspected
     assert environment["GAME_STATE_PATH"] == environment["STORAGE_PATH"] == "/var/lib/galaxy-game"
 
 
-def test_nobody_but_rtm_restarts_it_and_signals_reach_the_game(inspected: dict[str, Any]) -> None:
+def test_only_rtm_restarts_it_and_signals_reach_the_game(inspected: dict[str, Any]) -> None:
     assert inspected["HostConfig"]["RestartPolicy"]["Name"] in {"", "no"}
     assert inspected["HostConfig"]["Init"] is True
     assert inspected["Config"]["StopTimeout"] == 1
@@ -87,17 +87,40 @@ def test_a_missing_state_directory_is_refused_and_not_made(real_lab: Lab) -> Non
     assert not Path(spec.state_path).exists()
 
 
-def test_a_lost_engine_is_named_with_its_address_and_the_reason(real_lab: Lab) -> None:
+def test_a_renamed_container_is_resolved_by_its_new_name_in_its_network(real_lab: Lab, playground: Playground) -> None:
+    spec = real_lab.spec()
+    container_id = real_lab.containers.create(spec)
+    real_lab.containers.start(container_id)
+    neighbour = playground.client.containers.get(real_lab.run())
+    found = real_lab.containers.find(container_id)
+    assert found is not None
+    address = found.addresses[real_lab.network].encode()
+
+    def resolves(name: str) -> bool:
+        # Its own resolver: the one of the C library does not work in a static program.
+        return address in neighbour.exec_run(["busybox", "nslookup", name]).output
+
+    real_lab.containers.rename(container_id, f"{spec.name}-kept")
+    # The host name that it was created with goes on to be resolved as well.
+    renamed = resolves(f"{spec.name}-kept")
+    real_lab.containers.rename(container_id, spec.name)
+
+    assert renamed
+    assert resolves(spec.name)
+    assert not resolves(f"{spec.name}-kept")
+
+
+def test_a_lost_daemon_is_named_with_its_address_and_the_reason(real_lab: Lab) -> None:
     with pytest.raises(ContainersUnavailableError) as caught:
         real_lab.unreachable.ping()
 
-    assert "nobody-listens.sock" in caught.value.message
-    assert "answer a ping" in caught.value.message
+    assert "no-listener.sock" in caught.value.message
+    assert "respond to a ping" in caught.value.message
     assert "No such file or directory" in caught.value.message
 
 
 def test_an_address_that_is_none_is_reported_at_the_call_not_at_the_construction() -> None:
-    containers = DockerContainers("nonsense://")
+    containers = DockerAdapter("nonsense://")
 
     with pytest.raises(ContainersUnavailableError, match="nonsense://"):
         containers.ping()

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tasks.streams.base import StreamEntry, StreamsUnavailableError
-from tests.contract.stream_sites import HEALTH, RESULTS, START, Site, ids, ready, results
+from operations.messages import StreamEntry
+from tasks.streams.base import StreamsUnavailableError
+from tests.contract.stream_backends import HEALTH, RESULTS, START, Site, ids, ready, results
 
 # Publishing events
 
@@ -87,7 +88,7 @@ def test_the_last_id_of_a_stream_that_does_not_exist_is_zero(site: Site) -> None
 # Servers that are away
 
 
-def test_nothing_is_published_over_a_new_connection_before_somebody_has_looked_what_is_left(site: Site) -> None:
+def test_a_new_connection_publishes_nothing_before_a_check_of_the_stream(site: Site) -> None:
     events = site.events()
     events.last_entry_id(RESULTS)
     events.publish_once(results("a"))
@@ -102,7 +103,7 @@ def test_nothing_is_published_over_a_new_connection_before_somebody_has_looked_w
     assert [entry["game_id"] for entry in site.entries(RESULTS).values()] == ["a", "b"]
 
 
-def test_last_ids_seen_over_two_connections_are_not_taken_for_one_look(site: Site) -> None:
+def test_last_ids_seen_over_two_connections_are_not_taken_for_one_observation(site: Site) -> None:
     events = site.events()
     events.last_entry_id(RESULTS)
     site.restart()
@@ -113,7 +114,7 @@ def test_last_ids_seen_over_two_connections_are_not_taken_for_one_look(site: Sit
     assert [events.last_entry_id(stream) for stream in (RESULTS, HEALTH)] == ["0-0", "0-0"]
 
 
-def test_who_has_looked_at_nothing_is_told_of_no_break(site: Site) -> None:
+def test_a_client_that_has_read_nothing_sees_no_gap(site: Site) -> None:
     events = site.events()
     events.publish_once(results("a"))
     site.restart()

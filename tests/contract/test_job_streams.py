@@ -2,8 +2,9 @@
 
 import pytest
 
-from tasks.streams.base import Delivery, StreamEntry, StreamsUnavailableError, Unacknowledged
-from tests.contract.stream_sites import MANY, NAMES, START, STOP, Site, ids, ready
+from operations.messages import StreamEntry
+from tasks.streams.base import ReadResult, StreamsUnavailableError
+from tests.contract.stream_backends import MANY, NAMES, START, STOP, Site, ids, ready
 
 # Reading jobs
 
@@ -35,7 +36,7 @@ def test_making_the_group_again_changes_nothing(site: Site) -> None:
     assert jobs.pending() == delivered
 
 
-def test_nothing_is_read_from_streams_that_nobody_has_written_yet(site: Site) -> None:
+def test_nothing_is_read_from_missing_streams(site: Site) -> None:
     jobs = ready(site.jobs())
 
     assert jobs.read_new(count=10, block_ms=0).entries == []
@@ -101,7 +102,7 @@ def test_a_second_process_inherits_what_the_first_left(site: Site) -> None:
     assert first.pending() == []
 
 
-def test_what_is_unacknowledged_is_counted_whoever_read_it(site: Site) -> None:
+def test_what_is_unacknowledged_is_counted_of_any_reader(site: Site) -> None:
     first, second = ready(site.jobs()), ready(site.jobs())
     before = second.read_new(count=10, block_ms=0)
     site.produce(START, game_id="a")
@@ -113,10 +114,10 @@ def test_what_is_unacknowledged_is_counted_whoever_read_it(site: Site) -> None:
     site.produce(START, game_id="c")
     after = second.read_new(count=10, block_ms=0)
 
-    assert before == Delivery([], Unacknowledged(ours=0, of_others=0))
-    assert read.unacknowledged == Unacknowledged(ours=3, of_others=0)
+    assert before == ReadResult([], 0, 0)
+    assert read[1:] == (3, 0)
     assert len(after.entries) == 1
-    assert after.unacknowledged == Unacknowledged(ours=3, of_others=0)
+    assert after[1:] == (3, 0)
 
 
 def test_acknowledging_twice_or_nothing_or_the_unknown_is_harmless(site: Site) -> None:
@@ -207,7 +208,7 @@ def waits(site: Site) -> dict[str, tuple[int, int]]:
     return {name: (one.lag, one.pending) for name, one in site.jobs().backlogs().items()}
 
 
-def test_where_nobody_has_read_yet_every_entry_waits(site: Site) -> None:
+def test_before_the_first_read_every_entry_waits(site: Site) -> None:
     site.produce_many(START, count=3)
 
     assert waits(site) == {START: (3, 0), STOP: (0, 0)}

@@ -9,11 +9,11 @@ import docker
 import pytest
 from django.core.management import call_command
 
+from runtimes.container_spec import LABEL_OWNER, container_name
 from runtimes.containers import connect, disconnect
-from runtimes.specs import LABEL_OWNER, container_name
 from tests.conftest import RtmSettings
-from tests.contract.labs import Lab
-from tests.servers.playground import Playground, open_playground
+from tests.contract.container_backends import Lab
+from tests.servers.sandbox import Playground, open_playground
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def other(docker_client: docker.DockerClient, tmp_path: Path) -> Iterator[Playgr
 def preclean(rtm_settings: RtmSettings, docker_host: str) -> Iterator[Callable[..., str]]:
     rtm_settings(docker_host=docker_host)
 
-    def call(*words: str) -> str:
-        said = StringIO()
-        call_command("preclean", *words, stdout=said)
-        return said.getvalue()
+    def call(*arguments: str) -> str:
+        output = StringIO()
+        call_command("preclean", *arguments, stdout=output)
+        return output.getvalue()
 
     yield call
     disconnect()
@@ -63,13 +63,13 @@ def test_of_two_stacks_on_one_docker_the_named_one_goes(
 
     previewed = preclean("--stack", playground.stack, "--dry-run")
     untouched = names(playground)
-    said = preclean("--stack", playground.stack)
+    output = preclean("--stack", playground.stack)
 
     assert untouched == ours
     assert names(playground) == []
     assert [one.status for one in other.containers()] == ["running"]
-    assert all(name in previewed and name in said for name in ours)
-    assert theirs not in previewed + said
+    assert all(name in previewed and name in output for name in ours)
+    assert theirs not in previewed + output
 
 
 def test_a_container_of_the_stack_that_is_not_ours_stays(
@@ -78,10 +78,10 @@ def test_a_container_of_the_stack_that_is_not_ours_stays(
     playground.client.containers.create(
         real_lab.image_refs["healthy"],
         name=container_name(playground.game_id("foreign")),
-        labels={"com.galaxy.stack": playground.stack, LABEL_OWNER: "somebody-else"},
+        labels={"com.galaxy.stack": playground.stack, LABEL_OWNER: "other-service"},
     )
 
-    said = preclean("--stack", playground.stack)
+    output = preclean("--stack", playground.stack)
 
-    assert said == f"0 container(s) of stack {playground.stack} removed.\n"
+    assert output == f"0 container(s) of stack {playground.stack} removed.\n"
     assert len(playground.containers()) == 1

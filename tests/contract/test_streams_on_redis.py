@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tasks.streams.base import StreamEntry, StreamsUnavailableError, Unacknowledged
-from tasks.streams.redis import CONSUMER, GROUP, RedisJobStreams
-from tests.contract.stream_sites import HEALTH, MANY, NAMES, RESULTS, START, STOP, RedisSite, ids, ready, results
+from operations.messages import StreamEntry
+from tasks.streams.base import StreamsUnavailableError
+from tasks.streams.redis.client import GROUP
+from tasks.streams.redis.jobs import CONSUMER, RedisJobStreams
+from tests.contract.stream_backends import HEALTH, MANY, NAMES, RESULTS, START, STOP, RedisSite, ids, ready, results
 from tests.servers.waiting import wait_for
 
 
@@ -55,15 +57,15 @@ def test_a_waiting_read_ends_with_nothing_when_nothing_comes(real_site: RedisSit
     assert time.monotonic() - began >= 0.05
 
 
-def read_as_somebody_else(site: RedisSite) -> None:
-    site.client.xreadgroup(GROUP, "somebody-else", {START: ">"}, count=MANY)
+def read_as_other_consumer(site: RedisSite) -> None:
+    site.client.xreadgroup(GROUP, "other-consumer", {START: ">"}, count=MANY)
 
 
 def test_what_a_consumer_that_is_gone_left_is_taken_over(real_site: RedisSite) -> None:
     ready(real_site.jobs())
     produced = real_site.produce_many(START, count=MANY)
-    read_as_somebody_else(real_site)
-    jobs = RedisJobStreams(real_site.url, names=NAMES, foreign_idle_ms=0)
+    read_as_other_consumer(real_site)
+    jobs = RedisJobStreams(real_site.url, names=NAMES, stale_after_ms=0)
 
     pending = jobs.pending()
 
@@ -77,18 +79,18 @@ def test_what_a_consumer_that_is_gone_left_is_taken_over(real_site: RedisSite) -
 def test_what_a_consumer_that_is_not_gone_yet_holds_is_left_to_it(real_site: RedisSite) -> None:
     jobs = ready(real_site.jobs())
     real_site.produce_many(START, count=1)
-    read_as_somebody_else(real_site)
+    read_as_other_consumer(real_site)
 
     assert jobs.pending() == []
-    assert jobs.read_new(count=10, block_ms=0).unacknowledged == Unacknowledged(ours=0, of_others=1)
+    assert jobs.read_new(count=10, block_ms=0)[1:] == (0, 1)
 
 
 def test_entries_of_a_gone_consumer_that_were_trimmed_away_come_as_tombstones(real_site: RedisSite) -> None:
     ready(real_site.jobs())
     trimmed, kept = real_site.produce_many(START, count=2)
-    read_as_somebody_else(real_site)
+    read_as_other_consumer(real_site)
     real_site.client.xtrim(START, maxlen=1, approximate=False)
-    jobs = RedisJobStreams(real_site.url, names=NAMES, foreign_idle_ms=0)
+    jobs = RedisJobStreams(real_site.url, names=NAMES, stale_after_ms=0)
 
     pending = jobs.pending()
 
@@ -104,7 +106,7 @@ def test_bytes_that_are_no_text_come_out_as_visible_escapes(real_site: RedisSite
     assert entry.fields == {"game_id": "g\\xff1", "\\xfe": "grün"}
 
 
-def test_when_one_stream_lost_its_group_the_same_look_still_shows_both(real_site: RedisSite) -> None:
+def test_if_one_stream_lost_its_group_the_query_still_returns_both(real_site: RedisSite) -> None:
     jobs = ready(real_site.jobs())
     real_site.client.delete(STOP)
     start, stop = real_site.produce(START, game_id="a"), real_site.produce(STOP, game_id="a")

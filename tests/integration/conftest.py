@@ -1,16 +1,17 @@
 """Integration tests run our code in this process on a real PostgreSQL and Redis, emptied between tests."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pytest_django import Settings
 
-from runtimes.containers.fake import FakeEngine, FakeImage, shared_engine
+from runtimes.containers.fake.adapter import FakeDocker, FakeImage, shared_docker
 from tests.conftest import RtmSettings
-from tests.integration.hint_rigs import QUEUED, QueuedHints
-from tests.integration.rest_rigs import IMAGE, NEXT_MINOR, NEXT_PATCH, WORKER_AT_HAND
-from tests.integration.rigs import NETWORK, Rig, healthy_images
+from tests.integration.harness import NETWORK, Rig, healthy_images
+from tests.integration.notification_harness import QUEUED, QueuedNotifier
+from tests.integration.rest_harness import IMAGE, INLINE_WORKER, NEXT_MINOR, NEXT_PATCH
 
 _HERE = Path(__file__).parent
 
@@ -35,31 +36,31 @@ def _real_servers(rtm_settings: RtmSettings, redis_url: str) -> None:
 @pytest.fixture
 def rig(rtm_settings: RtmSettings, settings: Settings, tmp_path: Path) -> Iterator[Rig]:
     """Operations against an engine in memory; no hint reaches a worker, the test moves them by hand."""
-    rtm_settings(game_state_root=str(tmp_path / "games"), docker_network=NETWORK)
-    settings.RTM_CONTAINERS = "runtimes.containers.fake.FakeContainers"
-    settings.RTM_HINTS = "operations.dispatch.NoHints"
-    shared_engine.reset()
-    shared_engine.networks.add(NETWORK)
-    shared_engine.images.update(healthy_images())
-    yield Rig(engine=shared_engine, state_root=tmp_path / "games")
-    shared_engine.reset()
+    rtm_settings(game_state_root=str(tmp_path / "games"), docker_network=NETWORK, replacement_grace=timedelta())
+    settings.RTM_CONTAINERS = "runtimes.containers.fake.adapter.FakeAdapter"
+    settings.RTM_NOTIFIER = "operations.dispatch.Notifier"
+    shared_docker.reset()
+    shared_docker.networks.add(NETWORK)
+    shared_docker.images.update(healthy_images())
+    yield Rig(engine=shared_docker, state_root=tmp_path / "games")
+    shared_docker.reset()
 
 
 @pytest.fixture
-def engine() -> Iterator[FakeEngine]:
+def engine() -> Iterator[FakeDocker]:
     """The engine in memory of the tests over HTTP, with three images of one engine."""
-    shared_engine.reset()
-    shared_engine.networks.add(NETWORK)
-    shared_engine.images.update({image_ref: FakeImage() for image_ref in (IMAGE, NEXT_PATCH, NEXT_MINOR)})
-    yield shared_engine
-    shared_engine.reset()
+    shared_docker.reset()
+    shared_docker.networks.add(NETWORK)
+    shared_docker.images.update({image_ref: FakeImage() for image_ref in (IMAGE, NEXT_PATCH, NEXT_MINOR)})
+    yield shared_docker
+    shared_docker.reset()
 
 
 @pytest.fixture
 def worker_at_hand(settings: Settings, rtm_settings: RtmSettings, tmp_path: Path) -> None:
     """Every accepted operation is done before its call waits for it."""
-    settings.RTM_CONTAINERS = "runtimes.containers.fake.FakeContainers"
-    settings.RTM_HINTS = WORKER_AT_HAND
+    settings.RTM_CONTAINERS = "runtimes.containers.fake.adapter.FakeAdapter"
+    settings.RTM_NOTIFIER = INLINE_WORKER
     rtm_settings(game_state_root=str(tmp_path), docker_network=NETWORK, rest_wait_seconds=10.0)
 
 
@@ -72,17 +73,17 @@ def trusted_network(worker_at_hand: None, rtm_settings: RtmSettings) -> None:
 
 @pytest.fixture
 def no_worker(worker_at_hand: None, settings: Settings, rtm_settings: RtmSettings) -> None:
-    """Operations stay open: nobody takes them up, and the calls do not wait long."""
+    """Operations stay open: no worker takes them, and calls do not wait long."""
     del worker_at_hand
-    settings.RTM_HINTS = "operations.dispatch.NoHints"
+    settings.RTM_NOTIFIER = "operations.dispatch.Notifier"
     rtm_settings(rest_wait_seconds=0.05)
 
 
 @pytest.fixture
-def queued_hints(rig: Rig, settings: Settings) -> Iterator[None]:
+def queued_notifications(rig: Rig, settings: Settings) -> Iterator[None]:
     """Hints wait in a queue until the test lets a worker take one."""
     del rig  # it chooses its own hints first
-    settings.RTM_HINTS = QUEUED
-    QueuedHints.queue.clear()
+    settings.RTM_NOTIFIER = QUEUED
+    QueuedNotifier.queue.clear()
     yield
-    QueuedHints.queue.clear()
+    QueuedNotifier.queue.clear()

@@ -1,8 +1,7 @@
-"""docs/asyncapi.yaml as tests use it: which messages a channel knows, and whether an entry is one of them."""
+"""Access to docs/asyncapi.yaml: the messages of a channel, and the validation of stream entries."""
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,7 +9,9 @@ from jsonschema import Draft7Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
-PATH = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
+from tests.paths import ROOT
+
+PATH = ROOT / "docs" / "asyncapi.yaml"
 _URI = "urn:asyncapi"
 
 Document = dict[str, Any]
@@ -18,7 +19,7 @@ Fields = Mapping[str, str]
 
 
 def load() -> Document:
-    """The document, its patterns ending as JSON Schema means them: Python's ``$`` also fits before a last newline."""
+    """Load the document. Patterns get strict ends, because ``$`` in Python also matches before a final newline."""
     document: Document = _with_strict_ends(yaml.safe_load(PATH.read_text()))
     return document
 
@@ -29,7 +30,7 @@ def message_names(document: Document, channel: str) -> list[str]:
 
 
 def objections(document: Document, message: str, fields: Fields) -> list[str]:
-    """Why an entry is not this message; nothing when it is. JSON inside fields is looked into."""
+    """Why an entry is not this message; empty if it is. JSON inside fields is validated too."""
     found = _errors(document, ["components", "messages", message, "payload"], fields)
     return found or [
         text for name in _json_fields(document, message) for text in _inside(document, message, name, fields)
@@ -37,7 +38,7 @@ def objections(document: Document, message: str, fields: Fields) -> list[str]:
 
 
 def matching(document: Document, channel: str, fields: Fields) -> list[str]:
-    """The messages of the channel that the entry is."""
+    """The messages of the channel for which the entry is valid."""
     return [name for name in message_names(document, channel) if not objections(document, name, fields)]
 
 
@@ -53,13 +54,13 @@ def _json_fields(document: Document, message: str) -> Iterator[str]:
 
 
 def _inside(document: Document, message: str, name: str, fields: Fields) -> list[str]:
-    place = ["components", "messages", message, "payload", "properties", name, "x-content-schema"]
-    return _errors(document, place, json.loads(fields[name]))
+    path = ["components", "messages", message, "payload", "properties", name, "x-content-schema"]
+    return _errors(document, path, json.loads(fields[name]))
 
 
-def _errors(document: Document, place: list[str], instance: object) -> list[str]:
+def _errors(document: Document, path: list[str], instance: object) -> list[str]:
     registry: Registry[Any] = Registry().with_resource(_URI, DRAFT7.create_resource(document))
-    validator = Draft7Validator({"$ref": f"{_URI}#/{'/'.join(place)}"}, registry=registry)
+    validator = Draft7Validator({"$ref": f"{_URI}#/{'/'.join(path)}"}, registry=registry)
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(instance)]
 
 
@@ -68,7 +69,7 @@ def _with_strict_ends(node: Any) -> Any:
         return {
             key: _strict_end(value) if key == "pattern" else _with_strict_ends(value) for key, value in node.items()
         }
-    return [_with_strict_ends(one) for one in node] if isinstance(node, list) else node
+    return [_with_strict_ends(item) for item in node] if isinstance(node, list) else node
 
 
 def _strict_end(pattern: str) -> str:

@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml against the running code: what RTM reads and what it writes is what the document says."""
+"""docs/asyncapi.yaml describes exactly what RTM reads and writes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,22 +11,30 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import outbox, reconciler
-from operations.events import HealthEvent, HealthEventType, health_event_fields
+from operations import outbox
 from operations.intake import OperationRequest
+from operations.messages import (
+    HealthEvent,
+    HealthEventType,
+    StreamEntry,
+    health_event_fields,
+    job_parsers,
+    parse_start_job,
+    parse_stop_job,
+)
 from operations.models import Operation
 from operations.outbox import Message
+from operations.reconcile import survey
 from operations.states import OPEN_STATES, StopReason, Topic
 from rtmanager.config import Config
 from runtimes.exceptions import ErrorCode, InvalidRequestError
-from tasks.bridge import JobBridge, job_parsers
-from tasks.leadership import Leadership
-from tasks.messages import parse_start_job, parse_stop_job
-from tasks.relay import Relay, event_streams
-from tasks.streams.base import StreamEntry
-from tasks.streams.redis import RedisEventStreams, RedisJobStreams
+from tasks.loops.bridge import JobBridge
+from tasks.loops.leader_election import LeaderElection
+from tasks.loops.relay import Relay, event_streams
+from tasks.streams.redis.events import RedisEventStreams
+from tasks.streams.redis.jobs import RedisJobStreams
 from tests.integration import stream_document
-from tests.integration.rigs import IMAGE, Rig
+from tests.integration.harness import IMAGE, Rig
 
 DOCUMENT = stream_document.load()
 MESSAGES = DOCUMENT["components"]["messages"]
@@ -68,7 +76,7 @@ class Wire:
         self.client.xadd(stream, fields)
         parsers = job_parsers()
         streams = RedisJobStreams(self.url, names=list(parsers))
-        JobBridge(streams, parsers=parsers, leadership=Leadership("test-bridge")).step()
+        JobBridge(streams, parsers=parsers, leadership=LeaderElection("test-bridge")).step()
         self.work()
 
     def work(self) -> None:
@@ -77,7 +85,7 @@ class Wire:
 
     def published(self) -> dict[str, list[dict[str, str]]]:
         """All entries of the four streams by channel, fields in the order in which they stand there."""
-        Relay(RedisEventStreams(self.url), names=event_streams(), leadership=Leadership("test-relay")).step()
+        Relay(RedisEventStreams(self.url), names=event_streams(), leadership=LeaderElection("test-relay")).step()
         return {
             channel: [
                 {name.decode(): value.decode() for name, value in fields.items()}
@@ -103,7 +111,7 @@ def live_a_full_life(wire: Wire) -> None:
     wire.send(start, game_id="g9", image_ref="NOT A REFERENCE", requested_at_ms=AT)
     wire.send(stop, game_id="g1", reason="cancelled", requested_at_ms=AT)
     wire.send(stop, game_id="g1", reason="cancelled", requested_at_ms=AT)
-    wire.send(stop, game_id="nobody", reason="timeout", requested_at_ms=AT)
+    wire.send(stop, game_id="unknown", reason="timeout", requested_at_ms=AT)
     wire.send(stop, game_id="g1", reason="boredom", requested_at_ms=AT)
     wire.send(start, game_id=b"\xff\x00", more="ä\n")
     for game_id, code, oom in (("g2", 3, False), ("g3", 137, True)):
@@ -113,7 +121,7 @@ def live_a_full_life(wire: Wire) -> None:
     gone = wire.rig.container("g4")
     assert gone is not None
     del wire.rig.engine.containers[gone.id]
-    reconciler.reconcile_all()
+    survey.reconcile_all()
     wire.work()
 
 
@@ -133,7 +141,7 @@ def report_what_health_checks_see(game_id: str = "g1") -> None:
     )
 
 
-def test_every_entry_that_is_written_is_exactly_one_documented_message_and_each_of_them_is_written(wire: Wire) -> None:
+def test_every_written_entry_is_exactly_one_documented_message_and_every_message_is_written(wire: Wire) -> None:
     live_a_full_life(wire)
     report_what_health_checks_see()
 
@@ -149,7 +157,7 @@ def test_every_entry_that_is_written_is_exactly_one_documented_message_and_each_
 
 
 @pytest.mark.parametrize(("message", "fields"), examples("examples"))
-def test_every_example_is_what_it_stands_for(message: str, fields: dict[str, str]) -> None:
+def test_every_example_is_valid_for_its_message(message: str, fields: dict[str, str]) -> None:
     assert stream_document.objections(DOCUMENT, message, fields) == []
     assert message not in PARSERS or is_taken(message, fields)
 
@@ -179,7 +187,7 @@ NEARLY = st.text(max_size=60) | st.from_regex(r"[A-Za-z0-9_-]{1,53}\n?") | st.fr
         },
     ),
 )
-def test_whatever_the_code_takes_the_document_allows(message: str, fields: dict[str, str]) -> None:
+def test_the_document_allows_every_entry_that_the_code_accepts(message: str, fields: dict[str, str]) -> None:
     assert not is_taken(message, fields) or stream_document.objections(DOCUMENT, message, fields) == []
 
 
@@ -203,7 +211,7 @@ def test_the_directions_are_those_of_rtm() -> None:
     assert actions == {"startJobs": "receive", "stopJobs": "receive"} | dict.fromkeys(WRITTEN, "send")
 
 
-def test_the_closed_lists_are_those_of_the_code() -> None:
+def test_the_enums_are_those_of_the_code() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     events = [MESSAGES[name]["payload"]["properties"]["event_type"]["const"] for name in
               stream_document.message_names(DOCUMENT, "healthEvents")]  # fmt: skip

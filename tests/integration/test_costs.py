@@ -1,6 +1,6 @@
 """What each job asks of Docker, PostgreSQL and Redis, to the last call: no clock, so no machine is too slow for it.
 
-A difference is no defect by itself, but somebody must have meant it; then it is written into cost_table.py, and
+A difference is not always a defect, but it must be intended; then it is written into cost_table.py, and
 into docs/performance.md.
 """
 
@@ -19,26 +19,32 @@ from django.test import Client
 from pytest_django import Settings
 from redis import Redis
 
-from operations import pulses, reconciler
-from operations.dispatch import CeleryHints
-from operations.replies import replies
-from operations.states import OpKind
+from deploy.local.workspace import CLONE
+from operations.completion_notifier import completion_notifier
+from operations.dispatch import CeleryNotifier
+from operations.installation.state_root import RecordedRoot
+from operations.messages import job_parsers
+from operations.monitoring import heartbeats
+from operations.reconcile import survey
+from operations.states import OperationKind
 from rtmanager.config import Config
-from rtmanager.local.places import CLONE
-from runtimes import tokens
+from runtimes import api_tokens
 from runtimes.containers import connect
 from runtimes.models import ApiToken
-from tasks.bridge import JobBridge, Sweeper, job_parsers
-from tasks.leadership import Leadership
-from tasks.loops import Loop
-from tasks.relay import Relay, event_streams
-from tasks.streams.redis import RedisEventStreams, RedisJobStreams
+from runtimes.storage.state_root import opened_root
+from tasks.loops.base import Loop
+from tasks.loops.bridge import JobBridge
+from tasks.loops.leader_election import LeaderElection
+from tasks.loops.relay import Relay, event_streams
+from tasks.loops.sweeper import Sweeper
+from tasks.streams.redis.events import RedisEventStreams
+from tasks.streams.redis.jobs import RedisJobStreams
 from tests.conftest import RtmSettings
-from tests.integration.cost_rigs import WORKER_IN_STAGE, Cost, Costs, Service, what_changed
-from tests.integration.cost_table import TABLE
-from tests.integration.rest_rigs import RUNTIMES, call, start
+from tests.integration.call_budget import TABLE
+from tests.integration.cost_harness import WORKER_IN_STAGE, Cost, Costs, Service, what_changed
+from tests.integration.rest_harness import RUNTIMES, call, start
 from tests.servers.databases import RedisServer
-from tests.servers.playground import Playground
+from tests.servers.sandbox import Playground
 
 # The rows of the documentation's table: job, Docker, SQL, Redis.
 _ROW = re.compile(r"^\| ([^|]+) \| (\d+) \| (\d+) \| (\d+) \|", re.MULTILINE)
@@ -59,7 +65,7 @@ def _broker(settings: Settings, redis_url: str) -> Iterator[None]:
 @pytest.fixture
 def config(playground: Playground, docker_host: str, rtm_settings: RtmSettings, settings: Settings) -> Config:
     """The settings as they are shipped, but for where things are."""
-    settings.RTM_HINTS = WORKER_IN_STAGE
+    settings.RTM_NOTIFIER = WORKER_IN_STAGE
     return rtm_settings(
         docker_host=docker_host,
         stack=playground.stack,
@@ -78,12 +84,15 @@ def service(
     redis_server: RedisServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Service]:
-    """Every connection is made, the leaders lead; no pulse is due, and no game is there."""
-    monkeypatch.setattr(pulses, "_BEAT_EVERY_SECONDS", float("inf"))
+    """Every connection is made, the leaders lead; no heartbeat is due, and no game exists."""
+    monkeypatch.setattr(heartbeats, "_INTERVAL_SECONDS", float("inf"))
     with redis_server.client(0) as server, leading(playground.stack, server) as (bridge, relay):
         connect().ping()
-        replies().ping()
-        CeleryHints().send([(0, OpKind.STOP)])
+        completion_notifier().ping()
+        CeleryNotifier().send([(0, OperationKind.STOP)])
+        # As after the first start in a process: the state root is on record, and the process knows it.
+        with opened_root(config.game_state_root) as root_fd:
+            RecordedRoot(config.game_state_root).check(root_fd)
         yield Service(
             bridge=bridge,
             relay=relay,
@@ -91,19 +100,19 @@ def service(
             playground=playground,
             image_ref=engine_image,
             patch=monkeypatch,
-            streams={OpKind.START: config.start_jobs_stream, OpKind.STOP: config.stop_jobs_stream},
+            streams={OperationKind.START: config.start_jobs_stream, OperationKind.STOP: config.stop_jobs_stream},
         )
 
 
 @contextmanager
 def leading(stack: str, server: Redis) -> Iterator[tuple[JobBridge, Relay]]:
-    """Bridge and relay after the passes that are unlike all others: they take the lead, and tell of it."""
+    """Bridge and relay after their first passes, in which they become leaders and log it."""
     parsers = job_parsers()
     url = configured.RTMANAGER.streams_url
     bridge = JobBridge(
-        RedisJobStreams(url, names=list(parsers)), parsers=parsers, leadership=Leadership(f"{stack}-bridge")
+        RedisJobStreams(url, names=list(parsers)), parsers=parsers, leadership=LeaderElection(f"{stack}-bridge")
     )
-    relay = Relay(RedisEventStreams(url), names=event_streams(), leadership=Leadership(f"{stack}-relay"))
+    relay = Relay(RedisEventStreams(url), names=event_streams(), leadership=LeaderElection(f"{stack}-relay"))
     try:
         for _pass in range(2):
             # No job, but something to do: a pass that finds nothing would wait for a second.
@@ -120,7 +129,7 @@ def leading(stack: str, server: Redis) -> Iterator[tuple[JobBridge, Relay]]:
 def bearer(service: Service) -> str:
     """A token in use; that it is in use is noted once a minute."""
     del service  # only for the order
-    issued = tokens.issue(ApiToken(name="costs", caller="admin", scopes="read operate", created_by="test"))
+    issued = api_tokens.issue(ApiToken(name="costs", caller="admin", scopes="read operate", created_by="test"))
     assert Client().get(RUNTIMES, headers={"Authorization": f"Bearer {issued.bearer}"}).status_code == 200
     return f"Bearer {issued.bearer}"
 
@@ -134,17 +143,17 @@ def start_another(service: Service) -> tuple[str, dict[str, Cost]]:
     """Start a game where a network was seen within the last ten seconds; returns it, and what that has cost."""
     connect().network_exists(service.playground.network)
     game_id = service.new_game()
-    return game_id, service.do(OpKind.START, game_id)
+    return game_id, service.do(OperationKind.START, game_id)
 
 
 def test_jobs_from_the_streams_cost_what_the_table_says(service: Service) -> None:
-    costs = {"first start on a network": service.do(OpKind.START, service.new_game())}
+    costs = {"first start on a network": service.do(OperationKind.START, service.new_game())}
 
     game_id, costs["start"] = start_another(service)
-    costs["replayed start"] = service.do(OpKind.START, game_id)
-    costs["50 replayed starts"] = service.do(OpKind.START, game_id, times=50)
-    costs["stop"] = service.do(OpKind.STOP, game_id)
-    costs["replayed stop"] = service.do(OpKind.STOP, game_id)
+    costs["no-op start"] = service.do(OperationKind.START, game_id)
+    costs["50 no-op starts"] = service.do(OperationKind.START, game_id, times=50)
+    costs["stop"] = service.do(OperationKind.STOP, game_id)
+    costs["no-op stop"] = service.do(OperationKind.STOP, game_id)
 
     assert costs == of_table(costs), what_changed(costs, of_table(costs))
 
@@ -169,10 +178,10 @@ def test_calls_cost_what_the_table_says(service: Service, client: Client, bearer
 
     costs = {
         "start by REST": service.serve(go),
-        "replayed start by REST": service.serve(go),
+        "no-op start by REST": service.serve(go),
         "restart by REST": service.serve(partial(ask, "restart")),
         "stop by REST": service.serve(stop),
-        "replayed stop by REST": service.serve(stop),
+        "no-op stop by REST": service.serve(stop),
         "cleanup by REST": service.serve(tidy),
     }
 
@@ -180,14 +189,14 @@ def test_calls_cost_what_the_table_says(service: Service, client: Client, bearer
 
 
 def test_passes_that_find_nothing_cost_next_to_nothing(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulses, "_BEAT_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(heartbeats, "_INTERVAL_SECONDS", 0.0)
     stack = service.playground.stack
     with leading(f"{stack}-idle", service.server) as (bridge, relay):
-        sweeper = Sweeper(leadership=Leadership(f"{stack}-sweeper"))
+        sweeper = Sweeper(leadership=LeaderElection(f"{stack}-sweeper"))
         sweeper.step()
         loops: dict[str, Loop] = {"bridge": bridge, "relay": relay, "sweep": sweeper}
-        costs = {f"{name} with its pulse": service.measure(loop.step) for name, loop in loops.items()}
-        monkeypatch.setattr(pulses, "_BEAT_EVERY_SECONDS", float("inf"))
+        costs = {f"{name} with its heartbeat": service.measure(loop.step) for name, loop in loops.items()}
+        monkeypatch.setattr(heartbeats, "_INTERVAL_SECONDS", float("inf"))
         for loop in loops.values():
             loop.step()
         costs |= {name: service.measure(loop.step) for name, loop in loops.items()}
@@ -197,11 +206,11 @@ def test_passes_that_find_nothing_cost_next_to_nothing(service: Service, monkeyp
 
 def test_a_reconcile_without_drift_costs_the_same_for_any_number_of_games(service: Service) -> None:
     service.running_game()
-    one = service.measure(reconciler.reconcile_all)
+    one = service.measure(survey.reconcile_all)
     for _game in range(2):
         service.running_game()
 
-    three = service.measure(reconciler.reconcile_all)
+    three = service.measure(survey.reconcile_all)
 
     for costs in ({"reconcile": one}, {"reconcile": three}):
         assert costs == of_table(costs), what_changed(costs, of_table(costs))

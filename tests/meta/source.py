@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import ROOT
+
 PACKAGES = ("rtmanager", "tasks", "operations", "runtimes")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

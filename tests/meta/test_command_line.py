@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 import click
 
-from operations.states import OpKind, OpState, Outcome, StopReason, Topic
+from operations.states import OperationState, Outcome, StopReason, Topic
 from rtmanager import __version__
-from rtmanager.cli import journal, reading, verbs
-from rtmanager.cli.failures import ADVICE, ExitCode
-from rtmanager.cli.main import EXIT_CODES, cli
-from runtimes.api.schema import ERROR_CODES
-from runtimes.states import RuntimeStatus
+from rtmanager.cli.commands import actions, games, operations
+from rtmanager.cli.errors import ADVICE, ExitCode
+from rtmanager.cli.main import cli
+from rtmanager.cli.param_types import END_CAUSES
+from runtimes.api.base.openapi import ERROR_CODES
+from runtimes.states import EndedBy, RuntimeStatus
 from tests.meta.source import document, project
 
 PAGE = document("docs/cli.md")
@@ -54,19 +55,18 @@ def test_the_options_of_every_command_are_documented() -> None:
 def test_the_documented_exit_codes_are_the_exit_codes() -> None:
     documented = {int(code): meaning for code, meaning in _CODE_ROW.findall(PAGE)}
 
-    assert documented == {code.value: meaning for code, meaning in EXIT_CODES.items()}
-    assert set(EXIT_CODES) == set(ExitCode)
+    assert documented == {code.value: code.meaning for code in ExitCode}
 
 
 def test_every_error_of_the_api_has_advice() -> None:
     assert set(ADVICE) == set(ERROR_CODES)
 
 
-def test_the_words_that_the_client_knows_are_those_of_the_service() -> None:
-    known = (verbs.REASONS, journal.STATES, journal.OUTCOMES, journal.KINDS, journal.TOPICS, reading.STATUSES)
-    spoken = (StopReason, OpState, Outcome, OpKind, Topic, RuntimeStatus)
+def test_the_values_in_the_client_are_those_of_the_service() -> None:
+    known = (actions.REASONS, operations.STATES, operations.OUTCOMES, operations.TOPICS, games.STATUSES, END_CAUSES)
+    defined = (StopReason, OperationState, Outcome, Topic, RuntimeStatus, EndedBy)
 
-    assert [set(words) for words in known] == [set(choices.values) for choices in spoken]
+    assert [set(values) for values in known] == [set(choices.values) for choices in defined]
 
 
 def test_the_version_is_that_of_the_project() -> None:
@@ -74,4 +74,4 @@ def test_the_version_is_that_of_the_project() -> None:
 
 
 def test_the_script_is_the_command_line() -> None:
-    assert project()["project"]["scripts"] == {"rtm": "rtmanager.cli.main:main"}
+    assert project()["project"]["scripts"]["rtm"] == "rtmanager.cli.main:main"

@@ -1,4 +1,4 @@
-"""What is handed to other people's tools: alert rules and dashboards that name what there is."""
+"""Files for the tools of others: alert rules, dashboards and the workflow of a hosted CI."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rtmanager.api.metrics import CATALOGUE
+from rtmanager.monitoring.metrics.gauges import CATALOGUE
 from tests.meta.source import document
 
 _METRIC = re.compile(r"\brtmanager_\w+")
@@ -58,10 +58,10 @@ def test_every_metric_that_is_asked_for_exists_with_its_labels(expression: str) 
 def test_the_dashboard_shows_every_metric_worth_looking_at() -> None:
     shown = {family(name) for expression in EXPRESSIONS for name in _METRIC.findall(expression)}
 
-    # Told by another figure, or of no use to people.
+    # Shown by another figure, or of no use to operators.
     assert set(CATALOGUE) - shown == {
         "rtmanager_docker_event_age_seconds", "rtmanager_lease_overdue_seconds",
-        "rtmanager_outbox_oldest_age_seconds", "rtmanager_tally_entries",
+        "rtmanager_outbox_oldest_age_seconds", "rtmanager_counter_increments",
     }  # fmt: skip
 
 
@@ -74,3 +74,11 @@ def test_every_alert_says_what_is_wrong_and_has_its_part_of_the_runbook() -> Non
         assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
         assert rule["annotations"]["summary"].endswith(".")
         assert rule["labels"]["severity"] in {"critical", "warning"}
+
+
+def test_the_hosted_workflow_runs_what_every_ci_runs() -> None:
+    (job,) = yaml.safe_load(document(".github/workflows/ci.yaml"))["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+
+    assert "bash .ci/run" in commands
+    assert job["timeout-minutes"] == 90

@@ -1,17 +1,19 @@
-"""What is not documented does not exist: settings, states and commands are held against the pages that tell them."""
+"""The documentation against the code: settings, states, metrics, log events, commands and links."""
 
 import re
 from itertools import pairwise
 
 import pytest
 
-from operations.vitals import Figures, current_limits, judge
-from rtmanager.api.metrics import CATALOGUE
+from operations.monitoring.component_status import ServiceStats, current_limits, evaluate
 from rtmanager.config import PREFIX, Config
+from rtmanager.monitoring.metrics.gauges import CATALOGUE
 from runtimes.states import INITIAL_STATUSES, TRANSITIONS
-from tests.meta.source import PACKAGES, ROOT, document, modules
+from tests.meta.source import PACKAGES, document, modules, name_of
+from tests.paths import ROOT
 
 _ROW = re.compile(r"^\|(.+)\|\s*$", re.MULTILINE)
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 _ALIASES = {"RTMANAGER_POSTGRES_PRIMARY_DSN"}
 
 
@@ -64,12 +66,25 @@ def test_the_documented_metrics_are_the_metrics() -> None:
     assert documented == CATALOGUE
 
 
-def test_the_runbook_says_of_every_vital_sign_what_to_do() -> None:
-    _before, _title, after = document("docs/runbook.md").partition("## readyz tells of a vital sign")
+def test_the_runbook_has_a_fix_for_every_component() -> None:
+    _before, _title, after = document("docs/runbook.md").partition("## readyz shows a component that is not ok")
     section = after.partition("\n## ")[0]
     documented = {row.split("|")[0].strip().strip("`") for row in _ROW.findall(section)}
 
-    assert documented - {"vital sign", "---"} == set(judge(Figures(), {}, limits=current_limits(), uptime_seconds=0.0))
+    assert documented - {"component", "---"} == set(
+        evaluate(ServiceStats(), {}, limits=current_limits(), uptime_seconds=0.0)
+    )
+
+
+def test_the_runbook_explains_every_warning_and_error_of_the_log() -> None:
+    call = re.compile(r"\blog\.(?:warning|error|critical|exception)\(\s*\"(\w+)\"")
+    written = {event for path in modules(*PACKAGES) for event in call.findall(path.read_text(encoding="utf-8"))}
+    _before, _title, after = document("docs/runbook.md").partition("## Warnings and errors")
+    section = after.partition("\n### Good to know")[0]
+    rows = [row.split("|") for row in _ROW.findall(section)]
+    explained = {event for row in rows if len(row) == 4 for event in re.findall(r"`(\w+)`", row[0])}
+
+    assert written - explained == set()
 
 
 def test_every_management_command_is_documented() -> None:
@@ -78,13 +93,13 @@ def test_every_management_command_is_documented() -> None:
         for path in modules(*PACKAGES)
         if path.parts[-3:-1] == ("management", "commands") and path.stem != "__init__"
     }
-    pages = "\n".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *PAGES])
 
     assert sorted(command for command in commands if command not in pages) == []
 
 
-def test_links_between_the_pages_lead_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+def test_links_between_the_pages_have_a_target() -> None:
+    pages = [*ROOT.glob("*.md"), *PAGES]
 
     dead = [
         f"{page.name} -> {target}"
@@ -100,3 +115,20 @@ def test_the_changelog_is_in_order() -> None:
     dates = re.findall(r"^## .*?(\d{4}-\d{2}-\d{2})", document("CHANGELOG.md"), re.MULTILINE)
 
     assert all(newer >= older for newer, older in pairwise(dates))
+
+
+def test_the_architecture_page_lists_every_module() -> None:
+    listed, folder = set(), ""
+    for line in document("docs/architecture.md").partition("\n## Modules")[2].splitlines():
+        if heading := re.fullmatch(r"### `([\w/]+/)`", line):
+            folder = heading[1]
+        elif row := re.fullmatch(r"\| `(\w+\.py)` \| .+ \|", line):
+            listed.add(f"{folder}{row[1]}")
+
+    assert listed == {name_of(path) for path in modules(*PACKAGES) if path.name != "__init__.py"}
+
+
+def test_the_glossary_has_at_most_25_entries() -> None:
+    terms = [row[0] for row in table_rows("docs/glossary.md") if row[0].startswith("*")]
+
+    assert 0 < len(terms) <= 25

@@ -9,28 +9,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.meta.source import PACKAGES, ROOT, imported_packages, modules, name_of, syntax
+from tests.meta.source import PACKAGES, imported_packages, modules, name_of, syntax
+from tests.paths import ROOT
 
 # Package → where it may be imported. The tooling that runs everything locally stands outside the layers.
 ADAPTERS: Mapping[str, tuple[str, ...]] = {
-    "docker": ("runtimes/containers/docker*.py",),
-    "requests": ("runtimes/containers/docker*.py",),
-    "redis": ("tasks/streams/redis.py",),
+    "docker": ("runtimes/containers/docker/*",),
+    "requests": ("runtimes/containers/docker/*",),
+    "redis": ("tasks/streams/redis/*",),
     "celery": ("tasks/*", "rtmanager/celery.py", "operations/dispatch.py"),
     "kombu": ("operations/dispatch.py",),
     "rest_framework": ("*/api/*",),
     "drf_spectacular": ("*/api/*", "rtmanager/urls.py"),
-    "prometheus_client": ("rtmanager/api/metrics.py", "rtmanager/api/counters.py", "rtmanager/api/requests.py"),
-    "opentelemetry": ("tasks/traces.py",),
-    "psycopg2": ("rtmanager/databases.py", "rtmanager/postgresql/base.py"),
+    "prometheus_client": (
+        "rtmanager/api/views.py",
+        "rtmanager/monitoring/metrics/gauges.py",
+        "rtmanager/monitoring/metrics/counters.py",
+        "rtmanager/monitoring/metrics/http.py",
+    ),
+    "opentelemetry": ("tasks/worker/tracing.py",),
+    "psycopg2": ("rtmanager/database_urls.py", "rtmanager/db_backend/base.py"),
     "sqlalchemy": (),
     "click": ("rtmanager/cli/*",),
     "httpx": ("rtmanager/cli/api.py",),
-    "pydantic": ("rtmanager/config.py",),
+    "pydantic": ("rtmanager/config.py", "tasks/docker_reads.py"),
     "pydantic_settings": ("rtmanager/config.py",),
 }
-TOOLING = "rtmanager/local/*"
-_TELLING = ("os.environ.setdefault('DJANGO_SETTINGS_MODULE'", "os.environ.setdefault('CELERY_SKIP_CHECKS'")
+TOOLING = "deploy/local/*"
+_SETTING_DEFAULTS = ("os.environ.setdefault('DJANGO_SETTINGS_MODULE'", "os.environ.setdefault('CELERY_SKIP_CHECKS'")
 PRODUCT = [path for path in modules(*PACKAGES) if not fnmatch(name_of(path), TOOLING)]
 
 
@@ -50,24 +56,24 @@ def test_a_vendor_is_met_in_its_adapter_only(package: str) -> None:
 def test_the_product_imports_neither_its_tests_nor_its_local_tooling() -> None:
     texts = {name_of(path): path.read_text(encoding="utf-8") for path in PRODUCT}
 
-    assert [name for name, text in texts.items() if "rtmanager.local" in text or "from tests" in text] == []
+    assert [name for name, text in texts.items() if "deploy.local" in text or "from tests" in text] == []
 
 
 def test_only_the_configuration_reads_the_environment() -> None:
     readers = {name_of(path) for path in PRODUCT if _reads_environment(path)}
 
     # The command line is a program of its own, which has never heard of the service's settings.
-    assert readers == {"rtmanager/cli/connection.py"}
+    assert readers == {"rtmanager/config.py", "rtmanager/cli/connection.py"}
 
 
 def test_the_command_line_knows_the_service_by_its_api_only() -> None:
     ours = {name for path in modules("rtmanager/cli") for name in _imported_modules(path) if name.startswith(PACKAGES)}
 
     others = {name for name in ours if not name.startswith("rtmanager.cli")}
-    assert others == {"rtmanager", "rtmanager.durations", "operations.explain_text"}
+    assert others == {"rtmanager", "runtimes.formatting", "operations.explain.text", "operations.kinds"}
 
 
-def test_nobody_listens_to_django_signals() -> None:
+def test_no_module_listens_to_django_signals() -> None:
     listeners = [path for path in PRODUCT if _imports(path, "django.dispatch", "django.db.models.signals")]
 
     assert [name_of(path) for path in listeners] == []
@@ -82,11 +88,11 @@ def test_the_layers_are_kept() -> None:
 
 
 def _reads_environment(path: Path) -> bool:
-    """Any use of ``os.environ`` or ``os.getenv`` but to tell Django and Celery what they look for there."""
+    """Any use of ``os.environ`` or ``os.getenv`` but to set what Django and Celery read there."""
     for node in ast.walk(syntax(path)):
         if isinstance(node, ast.Attribute) and node.attr in {"getenv", "environb"}:
             return True
-        if isinstance(node, ast.Call) and ast.unparse(node).startswith(_TELLING):
+        if isinstance(node, ast.Call) and ast.unparse(node).startswith(_SETTING_DEFAULTS):
             continue
         if isinstance(node, ast.Call | ast.Subscript) and "os.environ" in ast.unparse(node).partition("(")[0]:
             return True

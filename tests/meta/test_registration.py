@@ -1,14 +1,19 @@
-"""Names that tie processes together: a task that is sent under a name nobody knows is lost without a word."""
+"""Names that processes share: a message for an unregistered task is lost without an error."""
 
 from typing import Any
 
 from django.conf import settings
 from django.core.management import get_commands
 
-from operations.dispatch import REPLAYS_TASK, TASK_NAMES
-from operations.states import OpKind
+from operations.api.actions import ACTION_VIEWS
+from operations.dispatch import NO_OPS_TASK
+from operations.kinds import KINDS, REQUESTABLE
+from operations.states import OperationKind
 from rtmanager.celery import app
+from runtimes.models import Runtime
 from tests.servers.processes import COMMANDS
+
+TASKS = [kind.task for kind in KINDS.values()]
 
 
 def registered() -> set[str]:
@@ -17,12 +22,24 @@ def registered() -> set[str]:
 
 
 def test_every_dispatched_task_is_registered_with_celery() -> None:
-    assert {*TASK_NAMES.values(), REPLAYS_TASK} - registered() == set()
+    assert {*TASKS, NO_OPS_TASK} - registered() == set()
 
 
-def test_every_kind_has_at_most_one_task_and_names_are_not_shared() -> None:
-    assert set(TASK_NAMES) <= set(OpKind)
-    assert len(set(TASK_NAMES.values())) == len(TASK_NAMES)
+def test_every_kind_has_one_row_and_a_task_of_its_own() -> None:
+    assert list(KINDS) == list(OperationKind)
+    assert len(set(TASKS)) == len(TASKS)
+
+
+def test_every_kind_that_a_caller_can_request_has_an_endpoint_with_its_arguments() -> None:
+    of_views = {op_kind: set(view.body().fields) if view.body else set() for op_kind, view in ACTION_VIEWS.items()}
+
+    assert of_views == {kind.name: set(kind.arguments) for kind in REQUESTABLE.values()}
+
+
+def test_every_kind_that_a_caller_can_request_has_a_permission() -> None:
+    permissions = [f"runtimes.{codename}" for codename, _name in Runtime._meta.permissions]  # noqa: SLF001 - a public name of Django
+
+    assert permissions == [kind.permission for kind in REQUESTABLE.values()]
 
 
 def test_every_scheduled_task_is_registered_with_celery() -> None:
@@ -34,7 +51,7 @@ def test_every_scheduled_task_is_registered_with_celery() -> None:
 def test_tasks_of_operations_keep_no_result() -> None:
     registered()
 
-    assert [name for name in (*TASK_NAMES.values(), REPLAYS_TASK) if not app.tasks[name].ignore_result] == []
+    assert [name for name in (*TASKS, NO_OPS_TASK) if not app.tasks[name].ignore_result] == []
 
 
 def test_the_commands_that_the_tests_start_exist() -> None:

@@ -1,6 +1,7 @@
 """The house rules that no linter knows: sizes, names, docstrings, and tests that test something."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ from tests.meta.source import PACKAGES, Function, functions, modules, name_of, s
 
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60
+MOST_MODULES_PER_FOLDER = 12
+MOST_BROAD_EXCEPTS = 8
 EMPTY_NAMES = {"services.py", "utils.py", "helpers.py", "common.py", "manager.py", "misc.py"}
 
 OWN = modules(*PACKAGES, "bench")
+PRODUCT = modules(*PACKAGES)
 EVERYTHING = [*OWN, *modules("tests")]
 TESTS = [path for path in modules("tests") if path.name.startswith("test_")]
 
@@ -30,6 +34,34 @@ def test_no_function_is_longer_than_60_lines() -> None:
     }
 
     assert {name: size for name, size in sizes.items() if size > LONGEST_FUNCTION} == {}
+
+
+def test_no_folder_of_the_product_has_more_than_12_modules() -> None:
+    sizes = Counter(name_of(path.parent) for path in PRODUCT if path.name != "__init__.py")
+
+    assert {folder: size for folder, size in sizes.items() if size > MOST_MODULES_PER_FOLDER} == {}
+
+
+def test_the_product_has_at_most_8_broad_excepts() -> None:
+    broad = [f"{name_of(path)}:{handler.lineno}" for path in PRODUCT for handler in _broad_excepts(syntax(path))]
+
+    assert len(broad) <= MOST_BROAD_EXCEPTS, f"name the possible errors in one of: {', '.join(broad)}"
+
+
+@pytest.mark.parametrize(
+    ("clause", "is_broad"),
+    [
+        ("except:", True),
+        ("except Exception:", True),
+        ("except BaseException as error:", True),
+        ("except (ValueError, Exception):", True),
+        ("except builtins.Exception:", True),
+        ("except ValueError:", False),
+        ("except (ValueError, KeyError):", False),
+    ],
+)
+def test_a_broad_except_is_recognised_in_each_form(clause: str, *, is_broad: bool) -> None:
+    assert bool(_broad_excepts(ast.parse(f"try: ...\n{clause} ..."))) == is_broad
 
 
 def test_no_file_has_a_name_that_says_nothing() -> None:
@@ -72,6 +104,18 @@ def test_no_test_sleeps(path: Path) -> None:
     sleeping = [function.name for function in functions(path) if "sleep" in _called(function)]
 
     assert sleeping == []
+
+
+def _broad_excepts(tree: ast.Module) -> list[ast.ExceptHandler]:
+    """The ``except`` clauses that catch all errors."""
+    handlers = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    return [handler for handler in handlers if _caught(handler) & {"Exception", "BaseException", "everything"}]
+
+
+def _caught(handler: ast.ExceptHandler) -> set[str]:
+    """The last names of the types that a clause catches."""
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return {ast.unparse(kind).split(".")[-1] if kind else "everything" for kind in kinds}
 
 
 def _asserts(function: Function) -> bool:

@@ -59,10 +59,10 @@ def every(cases: Iterable[Case], *, of: str) -> Iterator[Case]:
 def assert_holds(machine: type[RuleBasedStateMachine], *, cases: int, steps: int) -> None:
     """The invariants of the state machine hold in ``cases`` generated runs of up to ``steps`` steps each."""
 
-    class Counted(machine):  # type: ignore[valid-type, misc]
+    class CounterSpec(machine):  # type: ignore[valid-type, misc]
         def teardown(self) -> None:
             super().teardown()
             generated[machine.__name__] += 1
 
     profile = settings(_PROFILE, max_examples=max(1, cases // SHARE), stateful_step_count=steps)
-    run_state_machine_as_test(Counted, settings=profile)
+    run_state_machine_as_test(CounterSpec, settings=profile)

@@ -9,21 +9,21 @@ from django.db.models.functions import Now
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from operations import claims, finishing
-from operations.attempts import Result
-from operations.claims import Claim
-from operations.exceptions import LeaseLostError
+from operations.execution import completion
+from operations.execution.attempt import Result
 from operations.intake import OperationRequest, accept, accept_unless_busy
 from operations.models import Operation, OutboxEvent
-from operations.states import OpKind, OpSource, OpState, Topic
+from operations.queue import claims
+from operations.queue.claims import Claim, LeaseLostError
+from operations.states import OperationKind, OperationSource, OperationState, Topic
 from runtimes.exceptions import ConflictError, RuntimeManagerError
-from tests.integration.rigs import Rig, end_backoff, expire_lease
+from tests.integration.harness import Rig, end_backoff, expire_lease
 from tests.properties.cases import assert_holds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 GAMES = ["g1", "g2"]
-SOURCES = [OpSource.LOBBY_STREAM, OpSource.AUTO_RECONCILE]
+SOURCES = [OperationSource.LOBBY_STREAM, OperationSource.AUTO_RECONCILE]
 
 games = st.sampled_from(GAMES)
 keys = st.integers(0, 11)
@@ -34,7 +34,7 @@ def request_of(number: int) -> OperationRequest:
     """The same key is always the same request, as with every producer of ours."""
     return OperationRequest(
         game_id=GAMES[number % 2],
-        op_kind=OpKind.STOP,
+        op_kind=OperationKind.STOP,
         op_source=SOURCES[number // 2 % 2],
         job_key=f"key:{number}",
         arguments={"reason": "cancelled"},
@@ -88,7 +88,7 @@ class Claiming(RuleBasedStateMachine):
     @rule(game_id=games)
     def the_next_of_a_game_is_claimed(self, game_id: str) -> None:
         head = self._head(game_id)
-        fits = head is not None and self.state[head] == OpState.ACCEPTED and self._is_claimable(head)
+        fits = head is not None and self.state[head] == OperationState.ACCEPTED and self._is_claimable(head)
         self._take(claims.claim_next(game_id, claimed_by="worker"), expected=head if fits else None)
 
     @precondition(lambda self: self.claims)
@@ -111,9 +111,9 @@ class Claiming(RuleBasedStateMachine):
 
         def end() -> None:
             if is_success:
-                finishing.succeed(held, Result(), runtime=None, steps=[])
+                completion.succeed(held, Result(), runtime=None, steps=[])
             else:
-                finishing.fail(held, RuntimeManagerError("broken"), runtime=None, steps=[])
+                completion.fail(held, RuntimeManagerError("broken"), runtime=None, steps=[])
 
         if self._do(held, end):
             self._note_end(held.operation_id)
@@ -122,8 +122,8 @@ class Claiming(RuleBasedStateMachine):
     @rule(pick=picks)
     def an_operation_is_deferred(self, pick: int) -> None:
         held = self.claims[pick % len(self.claims)]
-        if self._do(held, lambda: claims.defer(held, delay_seconds=3600, reason="away", steps=[])):
-            self.state[held.operation_id] = OpState.ACCEPTED
+        if self._do(held, lambda: claims.retry_later(held, delay_seconds=3600, reason="away", steps=[])):
+            self.state[held.operation_id] = OperationState.ACCEPTED
             self.waits.add(held.operation_id)
             del self.holder[held.operation_id]
 
@@ -140,7 +140,7 @@ class Claiming(RuleBasedStateMachine):
     @rule(pick=picks)
     def a_worker_leaves(self, pick: int) -> None:
         held = self.claims[pick % len(self.claims)]
-        claims.let_expire([held])
+        claims.release_leases([held])
         if self._is_held(held):
             self.expired.add(held.operation_id)
 
@@ -152,14 +152,14 @@ class Claiming(RuleBasedStateMachine):
         self.waits.discard(pk)
 
     @rule()
-    def the_sweep_finds_what_nobody_does(self) -> None:
-        Operation.objects.exclude(state=OpState.FINISHED).update(hinted_at=Now() - timedelta(days=1))
+    def the_sweep_finds_unattended_operations(self) -> None:
+        Operation.objects.exclude(state=OperationState.FINISHED).update(notified_at=Now() - timedelta(days=1))
         heads = [head for game_id in GAMES if (head := self._head(game_id)) is not None]
 
-        found = claims.sweep(patience_seconds=1)
+        found = claims.find_unattended(grace_seconds=1)
 
         assert [pk for pk, _kind in found] == sorted(head for head in heads if self._is_claimable(head))
-        assert claims.sweep(patience_seconds=60) == []
+        assert claims.find_unattended(grace_seconds=60) == []
 
     # What must hold at any time
 
@@ -169,18 +169,20 @@ class Claiming(RuleBasedStateMachine):
         assert list(rows) == self.order
         assert {pk: row["state"] for pk, row in rows.items()} == self.state
         assert len({row["job_key"] for row in rows.values()}) == len(rows)
-        running = [row["game_id"] for row in rows.values() if row["state"] == OpState.RUNNING]
+        running = [row["game_id"] for row in rows.values() if row["state"] == OperationState.RUNNING]
         assert len(running) == len(set(running)), "two operations of one game run"
-        assert {pk: row["fence"] for pk, row in rows.items() if row["state"] == OpState.RUNNING} == {
+        assert {pk: row["fence"] for pk, row in rows.items() if row["state"] == OperationState.RUNNING} == {
             pk: held.fence for pk, held in self.holder.items()
         }
         assert {pk: rows[pk] for pk in self.finished} == self.finished, "a finished operation has changed"
 
     @invariant()
     def each_finished_stream_job_has_one_result(self) -> None:
-        told = OutboxEvent.objects.filter(topic=Topic.JOB_RESULTS).order_by("id").values_list("dedupe_key", flat=True)
-        jobs = [pk for pk in self.ended if self.finished[pk]["op_source"] == OpSource.LOBBY_STREAM]
-        assert list(told) == [f"result:{self.finished[pk]['job_key']}" for pk in jobs]
+        published = (
+            OutboxEvent.objects.filter(topic=Topic.JOB_RESULTS).order_by("id").values_list("dedupe_key", flat=True)
+        )
+        jobs = [pk for pk in self.ended if self.finished[pk]["op_source"] == OperationSource.LOBBY_STREAM]
+        assert list(published) == [f"result:{self.finished[pk]['job_key']}" for pk in jobs]
 
     @invariant()
     def each_game_ends_its_operations_in_the_order_of_acceptance(self) -> None:
@@ -194,13 +196,13 @@ class Claiming(RuleBasedStateMachine):
             expire_lease(Operation(pk=pk))
             end_backoff(Operation(pk=pk))
         for _ in self.order:
-            Operation.objects.update(hinted_at=Now() - timedelta(days=1))
-            for pk, _kind in claims.sweep(patience_seconds=1):
+            Operation.objects.update(notified_at=Now() - timedelta(days=1))
+            for pk, _kind in claims.find_unattended(grace_seconds=1):
                 held = claims.claim(pk, claimed_by="drain")
                 assert held is not None
-                finishing.succeed(held, Result(), runtime=None, steps=[])
-        assert not Operation.objects.exclude(state=OpState.FINISHED).exists()
-        jobs = Operation.objects.filter(op_source=OpSource.LOBBY_STREAM).count()
+                completion.succeed(held, Result(), runtime=None, steps=[])
+        assert not Operation.objects.exclude(state=OperationState.FINISHED).exists()
+        jobs = Operation.objects.filter(op_source=OperationSource.LOBBY_STREAM).count()
         assert OutboxEvent.objects.filter(topic=Topic.JOB_RESULTS).count() == jobs
 
     def _remember(self, recorded: Sequence[Operation]) -> None:
@@ -208,13 +210,13 @@ class Claiming(RuleBasedStateMachine):
             if operation.pk not in self.state:
                 assert operation.pk > max(self.order, default=0)
                 self.order.append(operation.pk)
-                self.game[operation.pk], self.state[operation.pk] = operation.game_id, OpState.ACCEPTED
+                self.game[operation.pk], self.state[operation.pk] = operation.game_id, OperationState.ACCEPTED
 
     def _head(self, game_id: str) -> int | None:
         return next((pk for pk in self.order if self.game[pk] == game_id and pk not in self.finished), None)
 
     def _is_claimable(self, pk: int) -> bool:
-        if self.state[pk] == OpState.RUNNING:
+        if self.state[pk] == OperationState.RUNNING:
             return pk in self.expired
         return pk == self._head(self.game[pk]) and pk not in self.waits
 
@@ -227,7 +229,7 @@ class Claiming(RuleBasedStateMachine):
             assert all(claim.fence > earlier.fence for earlier in self.claims), "a fence did not grow"
             self.claims.append(claim)
             self.holder[claim.operation_id] = claim
-            self.state[claim.operation_id] = OpState.RUNNING
+            self.state[claim.operation_id] = OperationState.RUNNING
             self.expired.discard(claim.operation_id)
 
     def _do(self, held: Claim, write: Any) -> bool:
@@ -242,7 +244,7 @@ class Claiming(RuleBasedStateMachine):
         return False
 
     def _note_end(self, pk: int) -> None:
-        self.state[pk] = OpState.FINISHED
+        self.state[pk] = OperationState.FINISHED
         self.finished[pk] = dict(Operation.objects.filter(pk=pk).values().get())
         self.ended.append(pk)
         self.expired.discard(pk)

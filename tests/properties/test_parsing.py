@@ -1,12 +1,24 @@
-"""Properties of what people write: references, versions, limits, durations, cursors."""
+"""Properties of the parsers: references, versions, limits, durations, cursors."""
 
 from contextlib import suppress
 
 import pytest
 from hypothesis import strategies as st
 
-from rtmanager.durations import parse_duration
-from runtimes.api.paging import _decode, _encode
+from runtimes.api.base.pagination import _decode, _encode
+from runtimes.container_limits import ceilings_of, limits_from_labels
+from runtimes.container_spec import (
+    LABEL_CPU_QUOTA,
+    LABEL_MEMORY,
+    LABEL_PIDS_LIMIT,
+    MIN_CPU_QUOTA,
+    MIN_MEMORY_BYTES,
+    MIN_PIDS_LIMIT,
+    Limits,
+    MaxLimits,
+    parse_memory,
+)
+from runtimes.containers.types import HostCapacity
 from runtimes.exceptions import (
     ImageRefNotSemverError,
     InvalidRequestError,
@@ -14,23 +26,12 @@ from runtimes.exceptions import (
     SemverPatchOnlyError,
     StartConfigInvalidError,
 )
-from runtimes.images import check_image_ref, qualify_image_ref, split_image_ref
-from runtimes.specs import (
-    LABEL_CPU_QUOTA,
-    LABEL_MEMORY,
-    LABEL_PIDS_LIMIT,
-    MAX_CPU_QUOTA,
-    MAX_LIMIT,
-    MIN_CPU_QUOTA,
-    MIN_MEMORY_BYTES,
-    Limits,
-    limits_from_labels,
-    parse_memory,
-)
-from runtimes.versions import check_patch
+from runtimes.formatting import parse_duration
+from runtimes.image_refs import check_image_ref, check_patch, qualify_image_ref, split_image_ref
 from tests.properties.cases import holds_for
 
 DEFAULTS = Limits(1.0, 2**29, 512)
+HOST = HostCapacity(cpus=2, memory_bytes=2**32)
 numbers = st.integers(0, 10**9)
 texts = st.text(max_size=12)
 
@@ -80,11 +81,11 @@ def test_any_two_texts_are_comparable_versions_or_are_refused(old: str, new: str
 def test_whatever_the_labels_say_the_limits_can_be_given_to_docker(cpu: str, memory: str, pids: str) -> None:
     labels = {LABEL_CPU_QUOTA: cpu, LABEL_MEMORY: memory, LABEL_PIDS_LIMIT: pids}
 
-    limits, _warnings = limits_from_labels(labels, DEFAULTS)
+    limits, _warnings = limits_from_labels(labels, DEFAULTS, ceilings_of(MaxLimits(), DEFAULTS, HOST))
 
-    assert MIN_CPU_QUOTA <= limits.cpu_quota <= MAX_CPU_QUOTA
-    assert MIN_MEMORY_BYTES <= limits.memory_bytes <= MAX_LIMIT
-    assert 1 <= limits.pids_limit <= MAX_LIMIT
+    assert MIN_CPU_QUOTA <= limits.cpu_quota <= HOST.cpus
+    assert MIN_MEMORY_BYTES <= limits.memory_bytes <= HOST.memory_bytes
+    assert MIN_PIDS_LIMIT <= limits.pids_limit <= 4096
 
 
 @holds_for(numbers, st.sampled_from(["", "k", "m", "g", "KiB", "MB"]), cases=2_000)

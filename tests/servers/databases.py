@@ -66,11 +66,15 @@ class PostgresServer:
                 cursor.execute(query, parameters)
                 return cursor.fetchall()
 
-    def _administer(self, statement: sql.Composed) -> None:
-        with contextlib.closing(psycopg2.connect(self.url("postgres"), connect_timeout=3)) as connection:
+    def execute(self, database: str, statement: str | sql.Composed) -> None:
+        """Run a statement that answers nothing, on a connection of its own."""
+        with contextlib.closing(psycopg2.connect(self.url(database), connect_timeout=3)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(statement)
+
+    def _administer(self, statement: sql.Composed) -> None:
+        self.execute("postgres", statement)
 
     def kill(self) -> None:
         self.container.kill()
@@ -137,7 +141,7 @@ def ready_redis(launched: tuple[DockerContainer, int]) -> RedisServer:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody used a moment ago."""
+    """Return a loopback port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -160,17 +164,17 @@ def _first_answer(
     started, host_port = launched
     container = started.get_wrapped_container()
 
-    def look() -> Address | None:
+    def find_address() -> Address | None:
         container.reload()
         assert container.status in {"created", "running"}, container.logs().decode()
         networks = container.attrs["NetworkSettings"]["Networks"].values()
         published = Address("127.0.0.1", host_port)
         inner = [Address(network["IPAddress"], port) for network in networks if network["IPAddress"]]
         reached = next((place for place in inner if answers(place)), None)
-        # Looked at last: were it first, a server that comes up in between would be taken for one without ports.
+        # Checked last: otherwise a server that starts in between would seem to have no ports.
         return published if answers(published) else reached
 
-    found = wait_for(look, what=f"the server of {started.image} on port {port}", timeout_seconds=60)
+    found = wait_for(find_address, what=f"the server of {started.image} on port {port}", timeout_seconds=60)
     assert found is not None
     return container, found
 

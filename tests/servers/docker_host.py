@@ -1,5 +1,6 @@
 """Where the Docker daemon of the tests listens."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def find_docker_host() -> str | None:
 
 def _answers(host: str) -> bool:
     try:
-        client = docker.DockerClient(base_url=host, timeout=5)
-        return bool(client.ping())
+        with contextlib.closing(docker.DockerClient(base_url=host, timeout=5)) as client:
+            return bool(client.ping())
     except DockerException:
         return False

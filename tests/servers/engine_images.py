@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import docker
 
-from rtmanager.local.busybox import find_busybox
-from rtmanager.local.places import CACHE
-from runtimes.specs import LABEL_CPU_QUOTA, LABEL_MEMORY, LABEL_PIDS_LIMIT
+from deploy.local.docker.busybox import find_busybox
+from deploy.local.workspace import CACHE
+from runtimes.container_spec import LABEL_CPU_QUOTA, LABEL_MEMORY, LABEL_PIDS_LIMIT
 from tests.servers.sessions import SESSION_ID, SESSION_LABELS
 
 REPOSITORY = f"rtm-test-engine-{SESSION_ID}"
@@ -46,7 +46,7 @@ _HEALTH_CHECK = (
     'HEALTHCHECK --interval=300ms --timeout=5s --retries=1 CMD ["sh", "-c", "! [ -e $GAME_STATE_PATH/fall-sick ]"]'
 )
 
-SECRET = "hunter2hunter2"  # what no black box may hold
+SECRET = "hunter2hunter2"  # what no exit report may hold
 _TALK = """
 echo turn 1; echo api_key=$TURN_TOKEN >&2; cd $GAME_STATE_PATH
 if [ -e exit ]; then exit 3; fi
@@ -75,7 +75,7 @@ def build_stubborn_engine(client: docker.DockerClient) -> str:
 
 
 def build_switched_engine(client: docker.DockerClient) -> str:
-    """An engine that does as the files in its state directory tell it, with a health check and 32 MiB of memory."""
+    """An engine controlled by files in its state directory, with a health check and 32 MiB of memory."""
     labels = {**LIMIT_LABELS, LABEL_MEMORY: "32m"}
     return _build(client, "switched", command=["switched"], labels=labels, more=[_HEALTH_CHECK])
 
@@ -85,13 +85,13 @@ def build_talking_engine(client: docker.DockerClient, base: str) -> str:
 
     Files there: ``said`` is written to the log as it grows, ``exit`` ends the engine, ``eat`` makes it eat memory.
     """
-    return derive_engine(client, base, name="talking", words="\n".join(_TALKING))
+    return derive_engine(client, base, name="talking", lines="\n".join(_TALKING))
 
 
-def derive_engine(client: docker.DockerClient, base: str, *, name: str, words: str) -> str:
-    """One more layer, in the words of a Dockerfile. Its labels, inherited, get it removed at the end."""
+def derive_engine(client: docker.DockerClient, base: str, *, name: str, lines: str) -> str:
+    """Build an image with more Dockerfile lines. It inherits the labels, so it is removed at the end."""
     reference = f"{base}-{name}"
-    dockerfile = f"FROM {base}\n{words}\n".encode()
+    dockerfile = f"FROM {base}\n{lines}\n".encode()
     for answer in client.api.build(fileobj=io.BytesIO(dockerfile), tag=reference, rm=True, decode=True):
         assert "error" not in answer, answer["error"]
     return reference

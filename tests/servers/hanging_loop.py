@@ -10,15 +10,16 @@ from django.core.management import call_command
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rtmanager.settings")
 django.setup()
 
-from tasks.loops import Loop, LoopCommand  # noqa: E402 - needs Django's settings
+from tasks.loops.base import Loop, LoopCommand  # noqa: E402 - needs Django's settings
 
 
-class Hanging:
+class Hanging(Loop):
     """Works once, then waits for what never comes."""
 
     name = "hanging"
 
     def __init__(self) -> None:
+        super().__init__()
         self._passes = 0
 
     def step(self) -> float:
@@ -31,9 +32,6 @@ class Hanging:
     def wait_for_ever(self) -> None:
         """What the stack in the log must name."""
         threading.Event().wait()
-
-    def reset(self) -> None:
-        """See Loop."""
 
     def close(self) -> None:
         """See Loop."""

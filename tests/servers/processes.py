@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtmanager.local.places import CLONE
+from deploy.local.workspace import CLONE
 from tests.servers.waiting import wait_for
 
 _TAIL_LINES = 60
@@ -16,22 +16,21 @@ _TAIL_LINES = 60
 _WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
 COMMANDS: Mapping[str, Sequence[str]] = {
-    "web": ("-m", "gunicorn", "-c", "python:rtmanager.gunicorn", "rtmanager.wsgi:application"),
+    "web": ("manage.py", "run_web"),
     "bridge": ("manage.py", "bridge_jobs"),
     "relay": ("manage.py", "relay_events"),
     "watcher": ("manage.py", "watch_runtimes"),
     "worker": (
         *("-m", "celery", "-A", "rtmanager", "worker", "-P", "threads", "-c", "4"),
-        *("-Q", "lifecycle,periodic", "--without-gossip", "--without-mingle", "--without-heartbeat"),
+        *("-Q", "lifecycle,periodic,reads", "--without-gossip", "--without-mingle", "--without-heartbeat"),
     ),
-    "clock": ("manage.py", "keep_time"),
+    "scheduler": ("manage.py", "run_scheduler"),
     "loops": ("manage.py", "run_loops"),
 }
-SPLIT = ("web", "bridge", "relay", "watcher", "worker", "clock")
+SPLIT = ("web", "bridge", "relay", "watcher", "worker", "scheduler")
 TOGETHER = ("web", "loops", "worker")
 # What each kind says when it is up, in its own log; the loops all say the same.
 _IS_UP = {
-    "web": "Listening at",
     "worker": " ready.",
 }
 
@@ -78,12 +77,12 @@ class ServiceProcess:
     def wait_for_log(self, text: str, *, timeout_seconds: float = 30) -> None:
         """Wait until this run has logged the text; fail with the end of the log when it ends instead."""
 
-        def look() -> bool:
+        def has_text() -> bool:
             said = text in self.log
             assert said or self.exit_code is None, f"{self.name} ended with {self.exit_code}:\n{self.tail()}"
             return said
 
-        wait_for(look, what=f"{text!r} in the log of {self.name}", timeout_seconds=timeout_seconds)
+        wait_for(has_text, what=f"{text!r} in the log of {self.name}", timeout_seconds=timeout_seconds)
 
     @property
     def log(self) -> str:

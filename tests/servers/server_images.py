@@ -1,7 +1,7 @@
 """The images of PostgreSQL and Redis: the usual public ones, or one built here where no registry answers.
 
 The own image is a minimal Debian with both servers, made with the package sources this machine has. Its tag
-is the hash of the recipe, so it is made once per daemon and made anew when the recipe changes.
+is the hash of the recipe, so it is built once per daemon, and again when the recipe changes.
 """
 
 import hashlib
@@ -10,15 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 import pytest
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import DockerException
 
-from rtmanager.local.commands import apt_install, can_install
-from rtmanager.local.places import CACHE
+from deploy.image.base import is_held
+from deploy.local.system.shell import apt_install, can_install
+from deploy.local.workspace import CACHE
 
 _POSTGRES = "postgres:16-alpine"
 _REDIS = "redis:7-alpine"
@@ -52,25 +54,21 @@ class ServerImages:
 
 def find_server_images(docker_host: str) -> ServerImages:
     """Find, pull or build. Takes half a minute the first time where no registry answers."""
-    client = docker.DockerClient(base_url=docker_host, timeout=300)
-    impatient = docker.DockerClient(base_url=docker_host, timeout=_REGISTRY_TIMEOUT_SECONDS)
-    if all(
-        _is_held(client, reference) or _is_pulled(client, impatient, reference) for reference in (_POSTGRES, _REDIS)
+    with (
+        closing(docker.DockerClient(base_url=docker_host, timeout=300)) as client,
+        closing(docker.DockerClient(base_url=docker_host, timeout=_REGISTRY_TIMEOUT_SECONDS)) as impatient,
     ):
+        return _server_images(client, impatient)
+
+
+def _server_images(client: docker.DockerClient, impatient: docker.DockerClient) -> ServerImages:
+    if all(is_held(client, reference) or _is_pulled(client, impatient, reference) for reference in (_POSTGRES, _REDIS)):
         return ServerImages(ServerImage(_POSTGRES, ("postgres",)), ServerImage(_REDIS, ("redis-server",)))
     own = _own_image(client)
     return ServerImages(
         ServerImage(own, ("sh", "-c", _POSTGRES_SCRIPT, "postgres"), user="postgres"),
         ServerImage(own, ("redis-server", "--dir", "/var/lib/redis"), user="redis"),
     )
-
-
-def _is_held(client: docker.DockerClient, reference: str) -> bool:
-    try:
-        client.images.get(reference)
-    except ImageNotFound:
-        return False
-    return True
 
 
 def _is_pulled(client: docker.DockerClient, impatient: docker.DockerClient, reference: str) -> bool:
@@ -87,7 +85,7 @@ def _is_pulled(client: docker.DockerClient, impatient: docker.DockerClient, refe
 def _own_image(client: docker.DockerClient) -> str:
     recipe = f"{_PACKAGES}\n{_debian_release()}"
     reference = f"rtmanager-test-servers:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    if not _is_held(client, reference):
+    if not is_held(client, reference):
         _build(client, reference)
     return reference
 
@@ -140,5 +138,5 @@ def _sources() -> list[str]:
 
 
 def _say(text: str) -> None:
-    # Past pytest's capture: a first run that is silent for half a minute looks like one that hangs.
+    # Not captured by pytest: a first run without output for half a minute seems to hang.
     print(text, file=sys.__stderr__, flush=True)

@@ -11,10 +11,10 @@ from typing import Any, Self, cast
 
 import httpx
 
-from rtmanager.local.places import CLONE
+from deploy.local.workspace import CLONE
 from tests.servers.databases import PostgresServer, RedisServer, free_port
-from tests.servers.playground import Playground
 from tests.servers.processes import COMMANDS, SPLIT, ServiceProcess
+from tests.servers.sandbox import Playground
 from tests.servers.waiting import wait_for
 
 SHUTDOWN_SECONDS = 10
@@ -57,7 +57,7 @@ class Servers:
 
 
 class Service:
-    """The processes of one installation, with settings of its own; the loops in several unless told otherwise."""
+    """The processes of one installation with its own settings; by default each loop runs in its own process."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ class Service:
         """Wait until ``/readyz`` answers with this status; the dependencies that are not ``ok`` and why."""
         seen: list[httpx.Response] = []
 
-        def look() -> bool:
+        def is_ready() -> bool:
             try:
                 seen.append(self.client.get("/readyz"))
             except httpx.TransportError:
                 return False
             return seen[-1].status_code == status
 
-        wait_for(look, what=f"/readyz to answer {status}")
+        wait_for(is_ready, what=f"/readyz to return {status}")
         return {name: reason for name, reason in seen[-1].json()["checks"].items() if reason != "ok"}
 
     def add_worker(self) -> ServiceProcess:
@@ -156,7 +156,7 @@ class Service:
         return entry_id
 
     def results(self, game_id: str, count: int = 1, *, timeout_seconds: float = 30) -> list[JobResult]:
-        """Wait for at least so many results of one game and return all there are, oldest first."""
+        """Wait for at least this number of results of one game and return all there are, oldest first."""
         found = self.entries(RESULTS, game_id=game_id)
         if len(found) < count:
             found = wait_for(
@@ -205,7 +205,7 @@ class Service:
         return done.stdout
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Look into the service's database, for states that no answer shows while a process is away."""
+        """Query the database of the service, for states that no response shows while a process is stopped."""
         return self.servers.postgres.rows(self.servers.database, query, *parameters)
 
     def logs(self) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError, NotFound
 
-from runtimes.specs import LABEL_STACK
+from runtimes.container_spec import LABEL_STACK
 
 LABEL_SESSION = "rtmanager.tests.session"
 

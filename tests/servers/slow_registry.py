@@ -27,10 +27,10 @@ _TRICKLE_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One image in the registry. ``let_go``: its layers may come whole."""
+    """One image in the registry. ``release_all``: its layers may come whole."""
 
     reference: str
-    let_go: threading.Event
+    release_all: threading.Event
 
 
 class SlowRegistry:
@@ -54,16 +54,16 @@ class SlowRegistry:
         built = engine_images.build_engine(client, f"registry-{self._server.server_port}-{name}")
         saved = io.BytesIO(b"".join(client.images.get(built).save()))
         client.images.remove(built, force=True)
-        let_go = threading.Event()
+        release_all = threading.Event()
         with tarfile.open(fileobj=saved) as archive:
             (image,) = json.loads(_content(archive, "manifest.json"))
             config = self._keep(_CONFIG, _content(archive, image["Config"]))
             layers = [self._keep(_LAYER, gzip.compress(_content(archive, path), 1)) for path in image["Layers"]]
         for layer in layers:
-            self._held[layer["digest"]] = let_go
+            self._held[layer["digest"]] = release_all
         manifest = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": layers}
         self._manifests[name] = json.dumps(manifest).encode()
-        self.images[name] = Published(f"{self.address}/{name}:1.0.0", let_go)
+        self.images[name] = Published(f"{self.address}/{name}:1.0.0", release_all)
         return self.images[name]
 
     def answer(self, path: str) -> tuple[str, bytes] | None:
@@ -90,7 +90,7 @@ class SlowRegistry:
     def close(self) -> None:
         """Let everything go and stop."""
         for image in self.images.values():
-            image.let_go.set()
+            image.release_all.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -140,9 +140,9 @@ def _handler(registry: SlowRegistry) -> type[BaseHTTPRequestHandler]:
                 with suppress(OSError):
                     self._write(content, registry.held(self.path))
 
-        def _write(self, content: bytes, let_go: threading.Event | None) -> None:
+        def _write(self, content: bytes, release_all: threading.Event | None) -> None:
             sent = 0
-            while let_go is not None and not let_go.wait(_TRICKLE_SECONDS) and sent < len(content) - 1:
+            while release_all is not None and not release_all.wait(_TRICKLE_SECONDS) and sent < len(content) - 1:
                 self.wfile.write(content[sent : sent + 1])
                 sent += 1
             self.wfile.write(content[sent:])

@@ -27,8 +27,8 @@ class Collector(ThreadingHTTPServer):
     @property
     def spans(self) -> list[Span]:
         """All spans so far."""
-        told = [resource for request in self.taken for resource in request.resource_spans]
-        return [span for resource in told for scope in resource.scope_spans for span in scope.spans]
+        resources = [resource for request in self.taken for resource in request.resource_spans]
+        return [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -9,12 +9,12 @@ T = TypeVar("T")
 _PAUSE_SECONDS = 0.03
 
 
-def wait_for(look: Callable[[], T], *, what: str, timeout_seconds: float = 30) -> T:
-    """Look until the answer is true and return it; fail saying ``what`` was awaited and what was seen last."""
+def wait_for(condition: Callable[[], T], *, what: str, timeout_seconds: float = 30) -> T:
+    """Poll until the result is true; return it. On timeout, fail with ``what`` and the last result."""
     deadline = time.monotonic() + timeout_seconds
-    while not (seen := look()):
+    while not (result := condition()):
         if time.monotonic() > deadline:
-            message = f"waited {timeout_seconds:g} s for {what}; last seen: {seen!r}"
+            message = f"waited {timeout_seconds:g} s for {what}; last seen: {result!r}"
             raise AssertionError(message)
         time.sleep(_PAUSE_SECONDS)
-    return seen
+    return result

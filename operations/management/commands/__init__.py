@@ -1,1 +1,1 @@
-"""``manage.py explain``."""
+"""Management commands of the operations package."""

@@ -1,4 +1,4 @@
-"""``manage.py explain GAME``: why a game is as it is, what to do, and what happens by itself."""
+"""``manage.py explain GAME``: the state of a game, its cause, and the next step."""
 
 import json
 import shutil
@@ -6,29 +6,28 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from operations.diagnosis.verdicts import Severity
-from operations.explain_text import render
-from operations.gathering import explain_game
+from operations.explain.collect import explain_game
+from operations.explain.diagnosis import Severity
+from operations.explain.text import render
 from runtimes.exceptions import InvalidRequestError
-from runtimes.games import check_game_id
+from runtimes.game_ids import check_game_id
 
-_WIDEST = 120
+_MAX_WIDTH = 120
 
 
 class Command(BaseCommand):
-    """Looks at database, Redis and Docker from here; needs no web process. Changes nothing."""
+    """Reads the database, Redis and Docker directly; needs no web process. Changes nothing."""
 
-    help = "Tell why a game is as it is, what to do about it, and what happens next by itself."
-    # It must also work where little else does.
+    help = "Explain the state of a game, what to do about it, and what happens next automatically."
+    # The command must work even if other parts of the installation do not.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The words of the command line."""
         parser.add_argument("game", metavar="GAME", help="the id of the game")
-        parser.add_argument("--json", action="store_true", help="the same as JSON, as the API answers it")
+        parser.add_argument("--json", action="store_true", help="print the JSON of the API")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Print it. Exit code 1 for something that is no game id; whatever the game's state is, that is no error."""
+        """Exit code 1 only for an invalid game id. No state of a game is an error."""
         try:
             check_game_id(options["game"])
         except InvalidRequestError as error:
@@ -38,10 +37,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(explanation.as_json(), indent=2))
             return
         style = self.style.SUCCESS if explanation.severity == Severity.OK else self.style.NOTICE
-        first, _newline, rest = render(explanation.as_json(), width=_width()).partition("\n")
+        width = min(shutil.get_terminal_size().columns, _MAX_WIDTH)
+        first, _newline, rest = render(explanation.as_json(), width=width).partition("\n")
         self.stdout.write(style(first))
         self.stdout.write(rest)
-
-
-def _width() -> int:
-    return min(shutil.get_terminal_size().columns, _WIDEST)

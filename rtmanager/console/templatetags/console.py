@@ -1,4 +1,4 @@
-"""Words and shapes of the console's templates."""
+"""Filters of the console's templates."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,20 +8,21 @@ from django import template
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from runtimes.badges import tone
+from rtmanager.console.ansi import render_ansi
+from rtmanager.console.badges import tone
+from runtimes.formatting import format_age, format_memory
 
 register = template.Library()
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_TOLD_IN_MS = 10_000
-_MEBIBYTE = 2**20
+_MAX_SHOWN_MS = 10_000
 
 register.filter("tone", tone)
+register.filter("ansi", render_ansi)
 
 
 @register.filter
 def moment(value: Any) -> datetime | None:
-    """A time from the API's text form, or as it is."""
+    """A datetime, also from the text form of the API."""
     return parse_datetime(value) if isinstance(value, str) else value
 
 
@@ -29,53 +30,35 @@ def moment(value: Any) -> datetime | None:
 def ago(value: Any) -> str:
     """How long ago, or in how long, in one unit: ``12 s ago``, ``in 3 min``."""
     at = moment(value)
-    if at is None:
-        return ""
-    seconds = (timezone.now() - at).total_seconds()
-    length = abs(seconds)
-    if length < _MINUTE:
-        text = f"{length:.0f} s"
-    elif length < _HOUR:
-        text = f"{length / _MINUTE:.0f} min"
-    elif length < 2 * _DAY:
-        text = f"{length / _HOUR:.0f} h"
-    else:
-        text = f"{length / _DAY:.0f} days"
-    return f"{text} ago" if seconds >= 0 else f"in {text}"
-
-
-@register.filter
-def short_id(value: str | None) -> str:
-    """A container id as ``docker ps`` shows it."""
-    return (value or "")[:12]
+    return "" if at is None else format_age(at, now=timezone.now())
 
 
 @register.filter
 def took(step: dict[str, Any]) -> str:
-    """How long a step took."""
+    """The duration of a step."""
     duration = step.get("duration_ms")
     if duration is None:
-        return "under way"
-    return f"{duration} ms" if duration < _TOLD_IN_MS else f"{duration / 1000:.0f} s"
+        return "in progress"
+    return f"{duration} ms" if duration < _MAX_SHOWN_MS else f"{duration / 1000:.0f} s"
 
 
 @register.filter
-def named(name: str) -> str:
-    """A key as people read it; the unit stands beside the value."""
+def label(name: str) -> str:
+    """A key as a label: without its unit, which stands beside the value."""
     return name.removesuffix("_bytes").removeprefix("nano_").replace("_", " ")
 
 
 @register.filter
-def in_words(value: Any, name: str) -> str:
-    """A limit as people say it: sizes in MiB, processor time in cores, lists and settings on one line."""
+def readable(value: Any, name: str) -> str:
+    """A limit as text: sizes in MiB, CPU in cores, lists and mappings on one line."""
     if name.endswith("_bytes") and isinstance(value, int):
-        return f"{value / _MEBIBYTE:.0f} MiB"
+        return format_memory(value)
     if name == "nano_cpus" and isinstance(value, int):
         return f"{value / 1e9:g} cores"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {in_words(inner, str(key))}" for key, inner in value.items()) or "none"
+        return ", ".join(f"{key} {readable(inner, str(key))}" for key, inner in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return ", ".join(in_words(inner, "") for inner in value) or "none"
+        return ", ".join(readable(inner, "") for inner in value) or "none"
     return str(value) if value not in (None, "") else "none"

@@ -1,1 +1,1 @@
-"""One module per command."""
+"""The management commands of the service, one module each."""

@@ -1,4 +1,4 @@
-"""``manage.py ensure_admin``: the superuser of the settings exists."""
+"""``manage.py ensure_admin``: creates the superuser of the settings."""
 
 from typing import Any
 
@@ -9,23 +9,22 @@ from django.db import IntegrityError
 
 
 class Command(BaseCommand):
-    """Idempotent, also when several run at once. An existing account is never touched, nor its password reset."""
+    """Idempotent, also if several run at once. An existing account keeps its rights and its password."""
 
-    help = "Make the superuser named by RTMANAGER_ADMIN_BOOTSTRAP_USER unless there is an account of that name."
+    help = "Create the superuser of RTMANAGER_ADMIN_BOOTSTRAP_USER unless an account of that name exists."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Make the account, or say why there was nothing to make."""
         username = settings.RTMANAGER.admin_bootstrap_user
         if not username:
-            self.stdout.write("No admin made: RTMANAGER_ADMIN_BOOTSTRAP_USER is not set.")
-        elif _make_superuser(username, settings.RTMANAGER.admin_bootstrap_password.get_secret_value()):
-            self.stdout.write(f"Made the admin {username!r}.")
+            self.stdout.write("No admin created: RTMANAGER_ADMIN_BOOTSTRAP_USER is not set.")
+        elif _create_superuser(username, settings.RTMANAGER.admin_bootstrap_password.get_secret_value()):
+            self.stdout.write(f"Created the admin {username!r}.")
         else:
-            self.stdout.write(f"An account {username!r} exists already: left as it is.")
+            self.stdout.write(f"An account {username!r} exists already; nothing changed.")
 
 
-def _make_superuser(username: str, password: str) -> bool:
-    users = get_user_model()._default_manager  # noqa: SLF001  # Django's public way to a swapped user model's manager
+def _create_superuser(username: str, password: str) -> bool:
+    users = get_user_model()._default_manager  # noqa: SLF001  # Django's documented way to the manager of a custom user model
     if users.filter(**{users.model.USERNAME_FIELD: username}).exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""``manage.py rtm …``: the command line, for those who have no ``rtm`` at hand."""
+"""``manage.py rtm …``: the command line, where the program ``rtm`` is not installed."""
 
 from django.core.management.base import BaseCommand
 
@@ -6,10 +6,10 @@ from rtmanager.cli.main import cli
 
 
 class Command(BaseCommand):
-    """Passes its words on. It talks to the service over HTTP like ``rtm`` does, whatever this process could reach."""
+    """Run ``rtm`` with these arguments. It calls the service over HTTP, like ``rtm``."""
 
-    help = "The command line of operators; manage.py rtm --help tells its commands."
+    help = "The command line of operators; manage.py rtm --help lists its commands."
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run it on the words after ``rtm``, unread: their help and their errors are its own."""
+        """Pass on the arguments after ``rtm`` unparsed, so that help and errors come from ``rtm``."""
         cli(args=argv[2:], prog_name="manage.py rtm")

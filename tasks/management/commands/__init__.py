@@ -1,1 +1,1 @@
-"""Management commands of the edges."""
+"""The loops as management commands, and commands for operators."""

@@ -1,25 +1,22 @@
-"""``manage.py bridge_jobs``: takes jobs from the streams over as operations and keeps lost ones moving."""
+"""``manage.py bridge_jobs``: accepts jobs from the streams as operations, and notifies workers of unattended ones."""
 
 from collections.abc import Sequence
 
 from django.conf import settings
 
-from tasks.bridge import JobBridge, Sweeper, job_parsers
-from tasks.leadership import Leadership
-from tasks.loops import Loop, LoopCommand
-from tasks.streams.redis import RedisJobStreams
+from operations.messages import job_parsers
+from tasks.loops.base import Loop, LoopCommand
+from tasks.loops.bridge import JobBridge
+from tasks.loops.sweeper import Sweeper
+from tasks.streams.redis.jobs import RedisJobStreams
 
 
 class Command(LoopCommand):
-    """Run the job bridge and the sweeper. Start as many as you like: one works, the others stand by."""
+    """Run the bridge and the sweeper. Start any number: one works, the others stand by."""
 
-    help = "Turn job stream entries into operations and hint them to the workers, until SIGTERM."
+    help = "Accept job stream entries as operations and notify the workers, until SIGTERM."
 
     def loops(self) -> Sequence[Loop]:
-        """The bridge and the sweeper."""
         parsers = job_parsers()
         streams = RedisJobStreams(settings.RTMANAGER.streams_url, names=list(parsers))
-        return [
-            JobBridge(streams, parsers=parsers, leadership=Leadership("bridge")),
-            Sweeper(leadership=Leadership("sweeper")),
-        ]
+        return [JobBridge(streams, parsers=parsers), Sweeper()]

@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 
-from tasks.loops import Loop, LoopCommand
-from tasks.management.commands import bridge_jobs, keep_time, relay_events, watch_runtimes
+from tasks.loops.base import Loop, LoopCommand
+from tasks.management.commands import bridge_jobs, relay_events, run_scheduler, watch_runtimes
 
 
 class Command(LoopCommand):
-    """Run what bridge_jobs, relay_events, watch_runtimes and keep_time run, for a third of their memory.
+    """Run the loops of bridge_jobs, relay_events, watch_runtimes and run_scheduler with a third of their memory.
 
-    Start as many as you like, also beside those: of each loop one works, the others stand by.
+    Start any number, also beside those commands: one instance of each loop works, the others stand by.
     """
 
-    help = "Run bridge, sweeper, relay, watcher, prober and clock in one process, until SIGTERM."
+    help = "Run bridge, sweeper, relay, watcher, prober and scheduler in one process, until SIGTERM."
 
     def loops(self) -> Sequence[Loop]:
-        """Those of all four commands."""
-        commands = (bridge_jobs.Command(), relay_events.Command(), watch_runtimes.Command(), keep_time.Command())
+        commands = (bridge_jobs.Command(), relay_events.Command(), watch_runtimes.Command(), run_scheduler.Command())
         return [loop for command in commands for loop in command.loops()]

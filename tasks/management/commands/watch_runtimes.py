@@ -1,23 +1,18 @@
-"""``manage.py watch_runtimes``: notices what happens to the games' containers, and whether the engines answer."""
+"""``manage.py watch_runtimes``: follows Docker's events of game containers, and probes the engines."""
 
 from collections.abc import Sequence
 
-from operations.reconciler import on_record, reconcile_games
-from tasks.leadership import Leadership
-from tasks.loops import Loop, LoopCommand
-from tasks.prober import Prober
-from tasks.probes import HttpProbes
-from tasks.watcher import Watcher
+from operations.reconcile.survey import already_recorded, reconcile_games
+from tasks.loops.base import Loop, LoopCommand
+from tasks.loops.http_probes import HttpProbes
+from tasks.loops.prober import Prober
+from tasks.loops.watcher import Watcher
 
 
 class Command(LoopCommand):
-    """Run the watcher and the prober. Start as many as you like: one of each works, the others stand by."""
+    """Run the watcher and the prober. Start any number: one of each works, the others stand by."""
 
     help = "Follow Docker's events and probe the engines, until SIGTERM."
 
     def loops(self) -> Sequence[Loop]:
-        """The watcher and the prober."""
-        return [
-            Watcher(leadership=Leadership("watcher"), reconcile=reconcile_games, on_record=on_record),
-            Prober(leadership=Leadership("prober"), probes=HttpProbes()),
-        ]
+        return [Watcher(reconcile=reconcile_games, on_record=already_recorded), Prober(probes=HttpProbes())]

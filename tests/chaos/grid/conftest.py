@@ -1,6 +1,7 @@
-"""The grid's servers: one database for all cells, a real Redis, and an engine that outlives killed workers."""
+"""Servers of the grid: one database for all cells, a real Redis, and a Docker that outlives killed workers."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import docker
@@ -8,11 +9,12 @@ import pytest
 from pytest_django import Settings
 from redis import Redis
 
-from tests.chaos.grid import hosts
-from tests.chaos.grid.hosts import Host
+from operations.installation import state_root
+from tests.chaos.grid import processes
+from tests.chaos.grid.processes import Host
 from tests.conftest import RtmSettings
 from tests.servers.databases import RedisServer
-from tests.servers.playground import Playground
+from tests.servers.sandbox import Playground
 
 _HERE = Path(__file__).parent
 _NETWORK = "galaxy-net"
@@ -41,19 +43,21 @@ def _grid_settings(settings: Settings, rtm_settings: RtmSettings, streams: Redis
     database = streams.connection_pool.connection_kwargs["db"]
     rtm_settings(redis_url=redis_server.url(database), redis_master_addr="", celery_broker_url="")
     settings.RTM_CONTAINERS = "tests.chaos.grid.faults.WatchedContainers"
-    settings.RTM_HINTS = "operations.dispatch.NoHints"
+    settings.RTM_NOTIFIER = "operations.dispatch.Notifier"
 
 
 @pytest.fixture(scope="session")
 def memory() -> Iterator[Host]:
-    with hosts.memory_host(_NETWORK) as host:
+    with processes.memory_host(_NETWORK) as host:
         yield host
 
 
 @pytest.fixture
-def memory_host(memory: Host, rtm_settings: RtmSettings, tmp_path: Path) -> Host:
-    """The engine in memory."""
-    rtm_settings(game_state_root=str(tmp_path / "games"), docker_network=_NETWORK)
+def memory_host(memory: Host, rtm_settings: RtmSettings, tmp_path: Path, transactional_db: None) -> Host:
+    """The fake Docker."""
+    del transactional_db
+    rtm_settings(game_state_root=str(tmp_path / "games"), docker_network=_NETWORK, replacement_grace=timedelta())
+    _accept_state_root(tmp_path / "games")
     memory.use()
     return memory
 
@@ -62,10 +66,10 @@ def memory_host(memory: Host, rtm_settings: RtmSettings, tmp_path: Path) -> Host
 def engines(
     docker_client: docker.DockerClient, engine_image: str, engine_image_next: str, crashing_image: str
 ) -> Mapping[str, str]:
-    """The images of the real Docker. A patch wants a version, also of an engine that crashes."""
+    """The images of the real Docker. A patch needs a version, also for the crashing engine."""
     crashing_next = f"{engine_image.partition(':')[0]}:1.0.2"
     docker_client.images.get(crashing_image).tag(crashing_next)
-    return {hosts.ENGINE: engine_image, hosts.NEXT_ENGINE: engine_image_next, hosts.CRASHING: crashing_next}
+    return {processes.ENGINE: engine_image, processes.NEXT_ENGINE: engine_image_next, processes.CRASHING: crashing_next}
 
 
 @pytest.fixture
@@ -74,8 +78,10 @@ def real_host(
     rtm_settings: RtmSettings,
     docker_host: str,
     engines: Mapping[str, str],
+    transactional_db: None,
 ) -> Host:
-    """The real Docker; an engine that has been up for no time counts as up, and gets no grace."""
+    """The real Docker. A container counts as running at once, and gets no stop grace."""
+    del transactional_db
     rtm_settings(
         docker_host=docker_host,
         stack=playground.stack,
@@ -83,6 +89,13 @@ def real_host(
         game_state_root=str(playground.state_root),
         container_stop_timeout_seconds=0,
     )
-    host = hosts.docker_host(playground, engines)
+    _accept_state_root(playground.state_root)
+    host = processes.docker_host(playground, engines)
     host.use()
     return host
+
+
+def _accept_state_root(root: Path) -> None:
+    """Record the state root before the first start: otherwise the first start has additional steps."""
+    root.mkdir(parents=True, exist_ok=True)
+    state_root.accept()

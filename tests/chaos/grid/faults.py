@@ -1,8 +1,7 @@
-"""What can go wrong at the edges of a process, put there without the product knowing.
+"""Injects faults at the boundaries of a process, without a change of the product.
 
-A ``Wire`` stands round everything that leaves one thread: calls on the ports, statements and commits. It numbers
-them as they pass and lets one thing happen at one of them. Whoever has no wire, other workers and the recovery, is
-not touched.
+An ``Interceptor`` wraps everything that leaves one thread: calls of the ports, SQL statements and commits. It numbers
+them and injects one fault at one of them. Threads without an interceptor, such as other workers, are not affected.
 """
 
 import os
@@ -22,13 +21,13 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from runtimes.containers.base import ContainersUnavailableError
 from tasks.streams.base import StreamsUnavailableError
-from tests.chaos.grid.points import name_of_statement
+from tests.chaos.grid.fault_points import name_of_statement
 from tests.servers.waiting import wait_for
 
 Cut = Callable[[], NoReturn]
-Happening = Callable[[Cut], None]
+Effect = Callable[[Cut], None]
 
-_wire: ContextVar["Wire | None"] = ContextVar("wire", default=None)
+_interceptor: ContextVar["Interceptor | None"] = ContextVar("interceptor", default=None)
 
 
 class Fault(StrEnum):
@@ -37,113 +36,112 @@ class Fault(StrEnum):
     KILLED_BEFORE = "killed before"
     KILLED_AFTER = "killed after"
     TIMED_OUT = "timed out"
-    ANSWER_LOST = "answer lost"
+    RESPONSE_LOST = "response lost"
     DELIVERED_TWICE = "delivered twice"
     LEASE_LOST = "lease lost"
     OVERTAKEN = "overtaken"
 
 
 KILLS = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER)
-THEFTS = (Fault.LEASE_LOST, Fault.OVERTAKEN)
+OWNERSHIP_FAULTS = (Fault.LEASE_LOST, Fault.OVERTAKEN)
 
 
 def _nothing(cut: Cut) -> None:
-    """Let the call through."""
+    """Change nothing."""
 
 
 @dataclass
-class Wire:
-    """The steps that passed, in order, and what is to happen at the one named ``at``."""
+class Interceptor:
+    """Records the steps in order, and injects a fault at the step ``at``."""
 
     at: str = ""
-    before: Happening = _nothing
-    after: Happening = _nothing
+    before: Effect = _nothing
+    after: Effect = _nothing
     steps: list[str] = field(default_factory=list)
-    _seen: Counter[str] = field(default_factory=Counter)
+    _counts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def has_struck(self) -> bool:
+    def was_reached(self) -> bool:
         """Whether the step was reached."""
         return self.at in self.steps
 
-    def carry(self, name: str, call: Callable[[], Any], *, cut: Cut) -> Any:
-        """Let one call pass."""
-        self._seen[name] += 1
-        step = name if self._seen[name] == 1 else f"{name} ({self._seen[name]})"
-        is_it = step == self.at and not self.has_struck
+    def pass_through(self, name: str, call: Callable[[], Any], *, cut: Cut) -> Any:
+        """Run one call as a step."""
+        self._counts[name] += 1
+        step = name if self._counts[name] == 1 else f"{name} ({self._counts[name]})"
+        is_target = step == self.at and not self.was_reached
         self.steps.append(step)
-        if is_it:
+        if is_target:
             self.before(cut)
         answer = call()
-        if is_it:
+        if is_target:
             self.after(cut)
         return answer
 
     @contextmanager
-    def watching(self) -> Iterator["Wire"]:
-        """Stand round everything that the calling thread does inside the block."""
+    def watching(self) -> Iterator["Interceptor"]:
+        """Intercept everything that the calling thread does in the block."""
         commit = connection._commit  # type: ignore[attr-defined]  # noqa: SLF001 - commits pass no public hook
-        connection._commit = lambda: self.carry("commit", commit, cut=_cut_database)  # type: ignore[attr-defined]  # noqa: SLF001
-        token = _wire.set(self)
+        connection._commit = lambda: self.pass_through("commit", commit, cut=_cut_database)  # type: ignore[attr-defined]  # noqa: SLF001
+        token = _interceptor.set(self)
         try:
             with connection.execute_wrapper(self._statement):
                 yield self
         finally:
-            _wire.reset(token)
+            _interceptor.reset(token)
             del connection._commit  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _statement(self, execute: Callable[..., Any], sql: str, params: Any, *more: Any) -> Any:
         name = name_of_statement(sql, params)
         if not name:
             return execute(sql, params, *more)
-        return self.carry(name, lambda: execute(sql, params, *more), cut=_cut_database)
+        return self.pass_through(name, lambda: execute(sql, params, *more), cut=_cut_database)
 
 
 class Watched:
-    """A port whose calls go over the wire of the calling thread, if it has one."""
+    """A port whose calls pass through the interceptor of the calling thread, if it has one."""
 
     def __init__(self, inner: Any, *, cut: Cut) -> None:
         self._inner = inner
         self._cut = cut
 
     def __getattr__(self, name: str) -> Any:
-        attribute, wire = getattr(self._inner, name), _wire.get()
-        if wire is None or name in {"close", "within"} or not callable(attribute):
+        attribute, interceptor = getattr(self._inner, name), _interceptor.get()
+        if interceptor is None or name in {"close", "time_limit"} or not callable(attribute):
             return attribute
-        return lambda *args, **kwargs: wire.carry(name, lambda: attribute(*args, **kwargs), cut=self._cut)
+        return lambda *args, **kwargs: interceptor.pass_through(name, lambda: attribute(*args, **kwargs), cut=self._cut)
 
 
 class WatchedContainers:
-    """What ``settings.RTM_CONTAINERS`` names: the engine that the grid has chosen, watched."""
+    """The target of ``settings.RTM_CONTAINERS``: the Docker port of the grid, intercepted."""
 
     make: ClassVar[Callable[[], Any]]
 
     @classmethod
     def from_settings(cls) -> Watched:
-        """See Containers."""
         return Watched(cls.make(), cut=_cut_docker)
 
 
 def watched_streams(inner: Any) -> Any:
-    """A streams port, watched."""
+    """Intercept a streams port."""
     return Watched(inner, cut=_cut_redis)
 
 
 def _cut_docker() -> NoReturn:
-    message = "Docker did not answer in time (the grid cut it off)"
+    message = "Docker did not respond in time (injected by the grid)"
     raise ContainersUnavailableError(message)
 
 
 def _cut_redis() -> NoReturn:
-    message = "Redis did not answer in time (the grid cut it off)"
+    message = "Redis did not respond in time (injected by the grid)"
     raise StreamsUnavailableError(message)
 
 
 def _cut_database() -> NoReturn:
-    # The connection is gone as well, so that nothing of an open transaction can be saved.
+    # The connection is closed as well: an open transaction is lost.
     if connection.connection is not None:
         connection.connection.close()
-    message = "the server closed the connection unexpectedly (the grid cut it off)"
+    message = "the server closed the connection unexpectedly (injected by the grid)"
     raise OperationalError(message)
 
 
@@ -156,35 +154,35 @@ def _cut_off(cut: Cut) -> None:
     cut()
 
 
-class Rival:
-    """A second worker, with a thread and a database connection of its own, that comes in at one moment."""
+class SecondWorker:
+    """A second worker that starts at one step, with its own thread and database connection."""
 
-    def __init__(self, deed: Callable[[], None], *, pauses_at: str = "") -> None:
-        self._deed = deed
+    def __init__(self, action: Callable[[], None], *, pauses_at: str = "") -> None:
+        self._action = action
         self._pauses_at = pauses_at
         self._paused, self._released = threading.Event(), threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="rival")
+        self._thread = threading.Thread(target=self._run, name="second-worker")
 
-    def comes(self, cut: Cut) -> None:
-        """Let it work until it has ended, has paused, or waits for a lock of whoever called."""
+    def run_until_idle(self, cut: Cut) -> None:
+        """Run it until it ends, pauses, or waits for a lock of the calling thread."""
         del cut
         self._thread.start()
-        wait_for(self._is_quiet, what="the rival to end, to pause or to wait")
+        wait_for(self._is_quiet, what="the second worker to end, to pause or to wait")
 
-    def goes_on(self) -> None:
-        """Let it end what it has paused in."""
+    def finish(self) -> None:
+        """Continue it until it ends."""
         self._released.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=30)
-        assert not self._thread.is_alive(), "the rival hangs"
-        assert self._failure is None, f"the rival failed: {self._failure!r}"
+        assert not self._thread.is_alive(), "the second worker hangs"
+        assert self._failure is None, f"the second worker failed: {self._failure!r}"
 
     def _run(self) -> None:
-        wire = Wire(at=self._pauses_at, after=self._pause)
+        interceptor = Interceptor(at=self._pauses_at, after=self._pause)
         try:
-            with wire.watching():
-                self._deed()
+            with interceptor.watching():
+                self._action()
         except BaseException as failure:  # noqa: BLE001 - a thread's failure is the test's
             self._failure = failure
         finally:
@@ -201,7 +199,7 @@ class Rival:
 
 
 def _lock_awaited() -> bool:
-    """Whether anybody waits for a lock; asked aside, for our own connection may be in the transaction that has it."""
+    """Whether a session waits for a lock. Uses another connection: ours may be in the transaction that holds it."""
     if connection.connection is None or connection.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
         return False
     with psycopg2.connect(**connection.get_connection_params()) as aside, aside.cursor() as cursor:
@@ -211,16 +209,16 @@ def _lock_awaited() -> bool:
     return bool(waits)
 
 
-def wire_with(fault: Fault, step: str, rival: Rival) -> Wire:
-    """The wire on which this fault happens at this step."""
+def interceptor_for(fault: Fault, step: str, second_worker: SecondWorker) -> Interceptor:
+    """Return an interceptor that injects this fault at this step."""
     match fault:
         case Fault.KILLED_BEFORE:
-            return Wire(at=step, before=_kill)
+            return Interceptor(at=step, before=_kill)
         case Fault.KILLED_AFTER:
-            return Wire(at=step, after=_kill)
+            return Interceptor(at=step, after=_kill)
         case Fault.TIMED_OUT:
-            return Wire(at=step, before=_cut_off)
-        case Fault.ANSWER_LOST:
-            return Wire(at=step, after=_cut_off)
+            return Interceptor(at=step, before=_cut_off)
+        case Fault.RESPONSE_LOST:
+            return Interceptor(at=step, after=_cut_off)
         case _:
-            return Wire(at=step, before=rival.comes)
+            return Interceptor(at=step, before=second_worker.run_until_idle)

@@ -1,4 +1,4 @@
-"""One cell: prepare, break, let production mend, look."""
+"""One cell: prepare, inject a fault, run the recovery of production, check."""
 
 import re
 import signal
@@ -7,73 +7,74 @@ from functools import lru_cache
 
 from redis import Redis
 
-from tests.chaos.grid.cells import WORK, Kind
-from tests.chaos.grid.checks import assert_as_wanted
-from tests.chaos.grid.edges import EDGES
-from tests.chaos.grid.faults import KILLS, THEFTS, Fault, Rival, Wire, wire_with
-from tests.chaos.grid.hosts import Host
-from tests.chaos.grid.worlds import World, in_own_process, recover, survives
+from tests.chaos.grid.cells import Kind
+from tests.chaos.grid.checks import assert_expected_state
+from tests.chaos.grid.faults import KILLS, OWNERSHIP_FAULTS, Fault, Interceptor, SecondWorker, interceptor_for
+from tests.chaos.grid.killed_child import KINDS, work_in_own_process
+from tests.chaos.grid.processes import Host
+from tests.chaos.grid.scenarios import World, ignore_outage, recover
 
-KINDS = (*EDGES, *WORK)
+__all__ = ["KINDS", "faults_of", "run_cell", "steps_of", "steps_on_docker"]
 
-# What a real Docker can add to the grid: its own changes, and the end that comes after them.
-_ON_DOCKER = re.compile(r"(create|start|stop|remove|commit|end operation)\b")
+# The steps that a real Docker can influence: its own changes, and the completion after them.
+_ON_DOCKER = re.compile(r"(create|start|stop|remove|commit|complete operation)\b")
 
 
 def faults_of(kind: Kind) -> list[Fault]:
-    """Nobody can lose what he does not hold."""
-    return [fault for fault in Fault if kind.lose is not None or fault not in THEFTS]
+    """Return the faults of a kind. Only a kind with a lease or a leadership can lose it."""
+    return [fault for fault in Fault if kind.lose_ownership is not None or fault not in OWNERSHIP_FAULTS]
 
 
 @lru_cache
 def steps_of(kind: Kind, host: Host, streams: Redis) -> tuple[str, ...]:
-    """The steps that this kind really takes, found by letting it run unbroken, in order."""
+    """Return the steps of this kind in order, recorded in a run without a fault."""
     world = World.begin(host, streams)
     kind.prepare(world)
-    with Wire().watching() as wire:
-        kind.deed(world)
-    kind.mend(world)
-    assert_as_wanted(world, kind, repairs=recover(world))
-    return tuple(wire.steps)
+    with Interceptor().watching() as interceptor:
+        kind.action(world)
+    kind.follow_up(world)
+    assert_expected_state(world, kind, repairs=recover(world))
+    return tuple(interceptor.steps)
 
 
 def steps_on_docker(steps: Iterable[str]) -> list[str]:
-    """The steps that are worth to be broken on a real Docker as well."""
+    """Return the steps that are also tested on a real Docker."""
     return [step for step in steps if _ON_DOCKER.match(step)]
 
 
 def run_cell(kind: Kind, host: Host, streams: Redis, *, step: str, fault: Fault) -> None:
-    """Break one step in one way; whatever was in the midst of it, all must be as if nothing had happened."""
+    """Inject one fault at one step; after the recovery the result must be the same as without a fault."""
     world = World.begin(host, streams)
     kind.prepare(world)
     _break(world, kind, step=step, fault=fault)
-    kind.mend(world)
-    assert_as_wanted(world, kind, repairs=recover(world))
+    kind.follow_up(world)
+    assert_expected_state(world, kind, repairs=recover(world))
 
 
 def _break(world: World, kind: Kind, *, step: str, fault: Fault) -> None:
-    rival = _rival(world, kind, fault)
-    wire = wire_with(fault, step, rival)
-
-    def deed() -> None:
-        with wire.watching():
-            kind.deed(world)
-
     if fault in KILLS:
-        assert in_own_process(deed) == -signal.SIGKILL, f"the process was not killed at {step}"
+        ended = work_in_own_process(world, kind, fault=fault, step=step)
+        assert ended == -signal.SIGKILL, f"the process was not killed at {step}: {ended}"
         return
-    survives(deed)
-    rival.goes_on()
-    assert wire.has_struck, f"the step was not reached: {wire.steps}"
+    second_worker = _second_worker(world, kind, fault)
+    interceptor = interceptor_for(fault, step, second_worker)
+
+    def action() -> None:
+        with interceptor.watching():
+            kind.action(world)
+
+    ignore_outage(action)
+    second_worker.finish()
+    assert interceptor.was_reached, f"the step was not reached: {interceptor.steps}"
 
 
-def _rival(world: World, kind: Kind, fault: Fault) -> Rival:
-    if fault not in THEFTS:
-        return Rival(lambda: kind.again(world))
+def _second_worker(world: World, kind: Kind, fault: Fault) -> SecondWorker:
+    if fault not in OWNERSHIP_FAULTS:
+        return SecondWorker(lambda: kind.repeat(world))
 
     def steal() -> None:
-        assert kind.lose is not None
-        kind.lose(world)
-        kind.succeed(world)
+        assert kind.lose_ownership is not None
+        kind.lose_ownership(world)
+        kind.successor(world)
 
-    return Rival(steal, pauses_at=kind.pauses_at if fault == Fault.OVERTAKEN else "")
+    return SecondWorker(steal, pauses_at=kind.pauses_at if fault == Fault.OVERTAKEN else "")

@@ -10,16 +10,16 @@ from tests.chaos.grid import table
 from tests.chaos.grid.cells import WORK, Kind
 from tests.chaos.grid.faults import KILLS, Fault
 from tests.chaos.grid.grid import KINDS, faults_of, run_cell, steps_of, steps_on_docker
-from tests.chaos.grid.hosts import Host
+from tests.chaos.grid.processes import Host
 from tests.conftest import RtmSettings
 
 CELLS = [pytest.param(kind, fault, id=f"{kind.name} / {fault}") for kind in KINDS for fault in faults_of(kind)]
-# An engine that dies at once is given this long to do so; a healthy one is waited for no time at all.
+# Settle time for an engine that exits at once; a healthy engine needs none.
 _LONG_ENOUGH = timedelta(seconds=10)
 
 
 @pytest.mark.parametrize(("kind", "fault"), CELLS)
-def test_it_ends_as_wanted_whichever_step_is_broken(
+def test_a_fault_at_any_step_ends_in_the_expected_state(
     kind: Kind, fault: Fault, memory_host: Host, streams: Redis, subtests: pytest.Subtests
 ) -> None:
     steps = steps_of(kind, memory_host, streams)
@@ -30,7 +30,7 @@ def test_it_ends_as_wanted_whichever_step_is_broken(
 
 
 @pytest.mark.parametrize("kind", WORK, ids=[kind.name for kind in WORK])
-def test_it_ends_as_wanted_on_a_real_docker_whenever_its_worker_is_killed(
+def test_a_killed_worker_ends_in_the_expected_state_on_a_real_docker(
     kind: Kind, real_host: Host, streams: Redis, subtests: pytest.Subtests, rtm_settings: RtmSettings
 ) -> None:
     fails_to_start, fails_to_patch = bool(kind.intents), bool(kind.error_code) and not kind.intents
@@ -42,9 +42,9 @@ def test_it_ends_as_wanted_on_a_real_docker_whenever_its_worker_is_killed(
             run_cell(kind, real_host, streams, step=step, fault=fault)
 
 
-def test_the_page_shows_the_steps_that_were_found(memory_host: Host, streams: Redis) -> None:
+def test_the_page_shows_the_recorded_steps(memory_host: Host, streams: Redis) -> None:
     found = table.render({kind.name: steps_of(kind, memory_host, streams) for kind in KINDS})
     if os.environ.get("GRID") == "write":
         table.write(found)
 
-    assert table.written() == found, "a step has come or gone; `make grid` writes docs/reliability.md anew"
+    assert table.read_page() == found, "the steps have changed; `make grid` updates docs/reliability.md"

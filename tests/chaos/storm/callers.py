@@ -1,4 +1,4 @@
-"""Game Master in the storm: calls over REST under an Idempotency-Key, and asks again until there is an answer."""
+"""Game Master in the storm: REST calls with an Idempotency-Key, repeated until a final response."""
 
 import time
 from collections.abc import Callable
@@ -9,17 +9,17 @@ import httpx
 
 from tests.chaos.storm.script import Call
 
-_AGAIN_SECONDS = 0.4
+_RETRY_SECONDS = 0.4
 _CALLERS = 4
 _TIMEOUT_SECONDS = 15.0
 _VERBS = {"restart": ("POST", "/restart"), "patch": ("POST", "/patch"), "cleanup": ("DELETE", "/container")}
-# Not yet, or perhaps never arrived: the same key may be asked again.
-_ASK_AGAIN = frozenset({202, 502, 503})
+# Not finished, or perhaps not received: repeat with the same key.
+_RETRY_STATUSES = frozenset({202, 502, 503})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a caller was told in the end. ``status`` 0: nothing, ever."""
+class CallResult:
+    """The final response of a call. ``status`` 0: none."""
 
     call: Call
     status: int
@@ -28,33 +28,33 @@ class Told:
 
 @dataclass(slots=True)
 class Callers:
-    """A few callers at a time; each call is retried by its own caller."""
+    """Runs a few callers in parallel; each retries its own call."""
 
     url: str
-    gives_up: Callable[[], bool]
-    told: list[Told] = field(default_factory=list)
+    is_stopping: Callable[[], bool]
+    call_results: list[CallResult] = field(default_factory=list)
     repeats: int = 0
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_CALLERS, "caller"))
 
     def send(self, call: Call) -> None:
-        """Returns at once; the answer will be among ``told``."""
-        self._pool.submit(self._ask_until_told, call)
+        """Return at once; the response is appended to ``call_results``."""
+        self._pool.submit(self._call_until_final, call)
 
     def wait(self) -> None:
-        """Until every call is answered or given up."""
+        """Wait until every call has a final response or was abandoned."""
         self._pool.shutdown(wait=True)
 
-    def _ask_until_told(self, call: Call) -> None:
-        while not self.gives_up():
-            answer = self._ask(call)
-            if answer is not None and answer.status_code not in _ASK_AGAIN:
-                self.told.append(Told(call, answer.status_code, _code(answer)))
+    def _call_until_final(self, call: Call) -> None:
+        while not self.is_stopping():
+            response = self._send(call)
+            if response is not None and response.status_code not in _RETRY_STATUSES:
+                self.call_results.append(CallResult(call, response.status_code, _code(response)))
                 return
             self.repeats += 1
-            time.sleep(_AGAIN_SECONDS)
-        self.told.append(Told(call, 0, ""))
+            time.sleep(_RETRY_SECONDS)
+        self.call_results.append(CallResult(call, 0, ""))
 
-    def _ask(self, call: Call) -> httpx.Response | None:
+    def _send(self, call: Call) -> httpx.Response | None:
         method, path = _VERBS[call.verb]
         headers = {"Idempotency-Key": call.key, "X-Request-ID": call.key, "X-Galaxy-Caller": "gm"}
         body = {"image_ref": call.image} if call.image else None
@@ -65,11 +65,11 @@ class Callers:
             return None
 
 
-def _code(answer: httpx.Response) -> str:
-    """Of an error in our envelope; whatever else came is shown as it is."""
-    if answer.is_success:
+def _code(response: httpx.Response) -> str:
+    """Return the error code of a response; other content as it is."""
+    if response.is_success:
         return ""
     try:
-        return str(answer.json()["error"]["code"])
+        return str(response.json()["error"]["code"])
     except (ValueError, KeyError, TypeError):
-        return f"(no error of ours: {answer.text[:80]!r})"
+        return f"(not an error of RTM: {response.text[:80]!r})"

@@ -1,33 +1,33 @@
-"""What may be answered: a game as the contract sees it, with nothing of the service's own code in it.
+"""Model of the allowed results of a game, from the contract, without code of the service.
 
-A game is in one of a few states; a deed leads from each to an answer and another state. After something whose effect
-nobody can know, a game may be in several states at once, and the next answers narrow them down again.
+A game is in one of a few states. An action leads from each state to a result and another state. After an event with an
+unknown effect, several states are possible; the next results narrow them down.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rtmanager.local.images import SAMPLE_TAGS
+from deploy.local.docker.sample_images import SAMPLE_TAGS
 from tests.chaos.storm.script import UNKNOWN_IMAGE
 
 
 class State(NamedTuple):
-    """``status`` as on record, ``unknown`` when there is no record."""
+    """``status`` of the record; ``unknown`` if there is no record."""
 
     status: str
     image: str = ""
 
 
-class Deed(NamedTuple):
-    """``kind`` as the operation log has it."""
+class Action(NamedTuple):
+    """``kind`` is the operation kind."""
 
     kind: str
     image: str = ""
 
 
 class Answer(NamedTuple):
-    """As in a result."""
+    """Outcome and error code of a result."""
 
     outcome: str
     code: str = ""
@@ -38,39 +38,39 @@ ANY = frozenset({State("unknown"), *(State(s, i) for s in ("running", "stopped",
 DONE, REPLAY = Answer("success"), Answer("success", "replay_no_op")
 _NOT_FOUND, _CONFLICT = Answer("failure", "not_found"), Answer("failure", "conflict")
 _NO_IMAGE = Answer("failure", "image_pull_failed")
-# Docker was away and nothing had been touched; only REST callers are told.
-AWAY = Answer("failure", "docker_unavailable")
+# Docker did not respond before the first change; only REST callers get this result.
+UNAVAILABLE = Answer("failure", "docker_unavailable")
 
 
 @dataclass(slots=True)
 class Game:
-    """Follows one game. ``states`` are those it may be in."""
+    """One game. ``states`` are its possible states."""
 
     states: frozenset[State] = NEVER_STARTED
 
-    def accepts(self, deed: Deed, answer: Answer) -> bool:
-        """Whether the contract allows this answer now. Afterwards the game is in one of the states that explain it."""
-        after = frozenset(new for old in self.states for given, new in [_next(old, deed)] if given == answer)
+    def accepts(self, action: Action, answer: Answer) -> bool:
+        """Whether the contract allows this result now. Afterwards ``states`` are those that explain it."""
+        after = frozenset(new for old in self.states for given, new in [_next(old, action)] if given == answer)
         self.states = after or ANY
         return bool(after)
 
-    def loses_sight(self) -> None:
-        """Something happened whose effect is not known from its answer."""
+    def becomes_unknown(self) -> None:
+        """Something happened whose effect is unknown: allow every state."""
         self.states = ANY
 
 
-def accepted(game: Game, deeds: Iterable[tuple[Deed, Answer]]) -> list[bool]:
-    """Of each deed in turn, whether its answer was allowed."""
-    return [game.accepts(deed, answer) for deed, answer in deeds]
+def accepted(game: Game, actions: Iterable[tuple[Action, Answer]]) -> list[bool]:
+    """Return for each action in order whether its result was allowed."""
+    return [game.accepts(action, answer) for action, answer in actions]
 
 
-def _next(old: State, deed: Deed) -> tuple[Answer, State]:
-    if deed.kind == "start":
-        return _start(old, deed.image)
+def _next(old: State, action: Action) -> tuple[Answer, State]:
+    if action.kind == "start":
+        return _start(old, action.image)
     if old.status == "unknown":
         return _NOT_FOUND, old
     return {"stop": _stop, "restart": _restart, "cleanup_container": _cleanup}.get(
-        deed.kind, lambda state: _patch(state, deed.image)
+        action.kind, lambda state: _patch(state, action.image)
     )(old)
 
 

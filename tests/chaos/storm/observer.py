@@ -1,4 +1,4 @@
-"""Who watches the storm from outside: Docker by label, the results as a reader of the stream sees them."""
+"""Observes the storm from outside: containers by label, results as a reader of the stream."""
 
 import threading
 import time
@@ -11,29 +11,29 @@ import redis
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
-from rtmanager.local.dockerd import client
-from rtmanager.local.stack import Stack
-from runtimes.specs import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK, OWNER
+from deploy.local.docker.daemon import connect_docker
+from deploy.local.stack import Stack
+from runtimes.container_spec import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK, OWNER
 from tests.chaos.storm.lobby import connect
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _BLOCK_MS = 500
 
 
 @dataclass(slots=True)
 class Observer:
-    """Two threads until told to stop. ``doubles`` says of each game that had two live containers when that was seen."""
+    """Runs two threads until ``stopping`` is set. ``doubles``: when a game was seen with two running containers."""
 
     stack: Stack
     stopping: threading.Event
-    looks: int = 0
+    observations: int = 0
     live: int = 0
     most_live: int = 0
     doubles: dict[str, str] = field(default_factory=dict)
     results: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def start(self) -> list[threading.Thread]:
-        """Begin; returns the threads, to be joined after ``stopping``."""
+        """Start the threads; the caller joins them after ``stopping``."""
         threads = [threading.Thread(target=watch, daemon=True) for watch in (self._watch_docker, self._read_results)]
         for thread in threads:
             thread.start()
@@ -41,16 +41,19 @@ class Observer:
 
     def _watch_docker(self) -> None:
         while not self.stopping.is_set():
-            # An engine that is being killed is no finding.
-            with suppress(DockerException, RequestException), client(self.stack.docker_host, timeout_seconds=10) as it:
-                while not self.stopping.wait(_LOOK_SECONDS):
-                    self._look(it.api)
-            self.stopping.wait(_LOOK_SECONDS)
+            # A Docker daemon that is being killed is not a finding.
+            with (
+                suppress(DockerException, RequestException),
+                connect_docker(self.stack.docker_host, timeout_seconds=10) as it,
+            ):
+                while not self.stopping.wait(_POLL_SECONDS):
+                    self._observe(it.api)
+            self.stopping.wait(_POLL_SECONDS)
 
-    def _look(self, api: Any) -> None:
+    def _observe(self, api: Any) -> None:
         found = api.containers(filters={**owned(self.stack), "status": ["running", "paused", "restarting"]})
         games = Counter(one["Labels"].get(LABEL_GAME_ID, "") for one in found)
-        self.looks += 1
+        self.observations += 1
         self.live, self.most_live = len(found), max(self.most_live, len(found))
         for game_id, count in games.items():
             if count > 1:
@@ -67,9 +70,9 @@ class Observer:
                             self.results.append((entry_id, fields))
                             last = entry_id
             except redis.RedisError:
-                self.stopping.wait(_LOOK_SECONDS)
+                self.stopping.wait(_POLL_SECONDS)
 
 
 def owned(stack: Stack) -> dict[str, list[str]]:
-    """The filter of this installation's containers."""
+    """Return the filter of this installation's containers."""
     return {"label": [f"{LABEL_OWNER}={OWNER}", f"{LABEL_STACK}={stack.config.stack}"]}

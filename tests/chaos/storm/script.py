@@ -1,17 +1,17 @@
-"""What will happen, decided before anything happens: the same seed writes the same script."""
+"""The script of a storm, written before it starts: the same seed gives the same script."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rtmanager.local.images import SAMPLE_TAGS
+from deploy.local.docker.sample_images import SAMPLE_TAGS
 
-# Nobody listens there, so that the pull fails at once and without any network.
+# No process listens there: the pull fails at once, without a network.
 UNKNOWN_IMAGE = "127.0.0.1:9/no-such-engine:1.0.0"
 REASONS = ("orphan_cleanup", "cancelled", "finished", "admin_request", "timeout")
 LEASE_SECONDS = 6
-# A frozen leader is cut off by PostgreSQL after 15 s; some pauses last longer than that.
+# PostgreSQL disconnects a frozen leader after 15 s; some pauses last longer.
 _LONGEST_PAUSE_SECONDS = 18.0
 _JOBS_PER_GAME = 25
 _BAD: Sequence[Mapping[str, str]] = (
@@ -22,16 +22,16 @@ _BAD: Sequence[Mapping[str, str]] = (
 
 
 class Kind(StrEnum):
-    """Who may touch a game, besides Lobby: nobody; callers over REST; somebody with ``docker kill``."""
+    """Who changes a game besides Game Lobby: no one; REST callers; an operator with ``docker kill``."""
 
     PLAIN = "plain"
     CALLED = "called"
-    MEDDLED = "meddled"
+    CHANGED_BY_HAND = "changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An entry for a job stream. ``image`` empty: a stop."""
+    """A job entry. Without ``image`` it is a stop."""
 
     game_id: str
     image: str = ""
@@ -39,15 +39,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class BadEntry:
-    """An entry for the stream of starts that is no job."""
+class InvalidEntry:
+    """An entry of the start stream that is not a valid job."""
 
     fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A REST call under an Idempotency-Key of its own. ``verb``: restart, patch or cleanup."""
+    """A REST call with its own Idempotency-Key. ``verb``: restart, patch or cleanup."""
 
     key: str
     game_id: str
@@ -56,19 +56,19 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Meddling:
-    """``docker rm -f`` or ``docker kill`` from outside."""
+class ManualChange:
+    """``docker rm -f`` or ``docker kill`` by hand."""
 
     game_id: str
     removes: bool
 
 
-Step = Job | BadEntry | Call | Meddling
+Step = Job | InvalidEntry | Call | ManualChange
 
 
 @dataclass(frozen=True, slots=True)
-class Blow:
-    """One deed of violence, done when ``after`` steps have been sent. ``pause_seconds`` 0: kill -9."""
+class Fault:
+    """One fault, injected after ``after`` sent steps. ``pause_seconds`` 0: kill -9."""
 
     after: int
     program: str
@@ -78,34 +78,34 @@ class Blow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """How much of everything."""
+    """The number of jobs, calls and faults."""
 
     jobs: int
     kills: int
     server_kills: int
     pauses: int
-    meddlings: int
+    manual_changes: int
     seed: int
     most_live: int = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The whole storm, in order."""
+    """All steps and faults, in order."""
 
     steps: Sequence[Step]
-    blows: Sequence[Blow]
+    faults: Sequence[Fault]
 
 
 def write(scale: Scale) -> Script:
-    """The script of this scale. Pure: nothing but the seed decides."""
+    """Return the script of this scale. Pure: it depends on the seed only."""
     steps = _Author(scale).steps()
-    return Script(steps, sorted(_blows(scale, span=len(steps)), key=lambda blow: blow.after))
+    return Script(steps, sorted(_blows(scale, span=len(steps)), key=lambda fault: fault.after))
 
 
 @dataclass(slots=True)
 class _Author:
-    """Writes jobs that make sense most of the time; ``live`` is what it believes to be running."""
+    """Writes mostly valid jobs; ``live`` is what it expects to be running."""
 
     scale: Scale
     chance: random.Random = field(init=False)
@@ -119,13 +119,13 @@ class _Author:
 
     def steps(self) -> list[Step]:
         steps: list[Step] = []
-        everybody = [game for games in self.games.values() for game in games]
+        everyone = [game for games in self.games.values() for game in games]
         jobs = 0
         while jobs < self.scale.jobs:
-            written = list(self._jobs_for(self.chance.choice(everybody)))[: self.scale.jobs - jobs]
+            written = list(self._jobs_for(self.chance.choice(everyone)))[: self.scale.jobs - jobs]
             jobs += len(written)
             steps += [*written, *self._asides()]
-        return _strewn(steps, self._meddlings(), self.chance)
+        return _strewn(steps, self._manual_changes(), self.chance)
 
     def _jobs_for(self, game_id: str) -> Iterator[Job]:
         dice, running = self.chance.random(), self.live.get(game_id)
@@ -160,7 +160,7 @@ class _Author:
 
     def _asides(self) -> Iterator[Step]:
         if self.chance.random() < 0.03:
-            yield BadEntry(self._bad_fields())
+            yield InvalidEntry(self._bad_fields())
         if self.games[Kind.CALLED] and self.chance.random() < 0.25:
             yield self._call()
 
@@ -175,18 +175,19 @@ class _Author:
         image = self.chance.choice(SAMPLE_TAGS) if verb == "patch" else ""
         return Call(f"storm-{self.scale.seed}-{self.calls}", game_id, verb, image)
 
-    def _meddlings(self) -> list[Step]:
-        games = self.games[Kind.MEDDLED]
+    def _manual_changes(self) -> list[Step]:
+        games = self.games[Kind.CHANGED_BY_HAND]
         return [
-            Meddling(self.chance.choice(games), removes=self.chance.random() < 0.5) for _ in range(self.scale.meddlings)
+            ManualChange(self.chance.choice(games), removes=self.chance.random() < 0.5)
+            for _ in range(self.scale.manual_changes)
         ]
 
 
 def _games(scale: Scale) -> Mapping[Kind, Sequence[str]]:
     count = max(8, scale.jobs // _JOBS_PER_GAME)
     called = count // 4
-    meddled = max(1, count // 10) if scale.meddlings else 0
-    sizes = {Kind.PLAIN: count - called - meddled, Kind.CALLED: called, Kind.MEDDLED: meddled}
+    changed = max(1, count // 10) if scale.manual_changes else 0
+    sizes = {Kind.PLAIN: count - called - changed, Kind.CALLED: called, Kind.CHANGED_BY_HAND: changed}
     return {kind: [f"{kind}-{number}" for number in range(size)] for kind, size in sizes.items()}
 
 
@@ -201,29 +202,29 @@ def _strewn(steps: Sequence[Step], more: Sequence[Step], chance: random.Random) 
     return mixed
 
 
-def _blows(scale: Scale, *, span: int) -> Iterator[Blow]:
-    # Another source than that of the jobs: more kills do not change what is asked for.
+def _blows(scale: Scale, *, span: int) -> Iterator[Fault]:
+    # A separate random source: more kills do not change the jobs.
     chance = random.Random(f"blows {scale.seed}")  # noqa: S311 - the same
     for after in _evenly(scale.kills, span, chance):
-        yield Blow(after, chance.choices(_VICTIMS, _WEIGHTS)[0])
+        yield Fault(after, chance.choices(_VICTIMS, _WEIGHTS)[0])
     servers = [_SERVERS[number % len(_SERVERS)] for number in range(scale.server_kills)]
     chance.shuffle(servers)
     for after, server in zip(_evenly(scale.server_kills, span, chance), servers, strict=True):
-        yield Blow(after, server, is_server=True)
+        yield Fault(after, server, is_server=True)
     for after in _evenly(scale.pauses, span, chance):
         seconds = chance.uniform(LEASE_SECONDS + 1, _LONGEST_PAUSE_SECONDS)
-        yield Blow(after, chance.choice(_PAUSED), pause_seconds=seconds)
+        yield Fault(after, chance.choice(_PAUSED), pause_seconds=seconds)
 
 
 def _evenly(count: int, span: int, chance: random.Random) -> list[int]:
-    """One in each of ``count`` equal stretches."""
+    """Return one position in each of ``count`` equal intervals."""
     return [int((number + chance.random()) * span / count) for number in range(count)]
 
 
 COPIES: Mapping[str, int] = {"bridge_jobs": 2, "relay_events": 2, "worker": 2}
 _CHANCES: Mapping[str, int] = {
     "worker": 4, "worker-2": 4, "bridge_jobs": 3, "bridge_jobs-2": 3, "relay_events": 3, "relay_events-2": 3,
-    "watch_runtimes": 2, "keep_time": 1, "web": 2,
+    "watch_runtimes": 2, "run_scheduler": 1, "web": 2,
 }  # fmt: skip
 _VICTIMS, _WEIGHTS = tuple(_CHANCES), tuple(_CHANCES.values())
 _PAUSED = ("worker", "worker-2", "bridge_jobs", "bridge_jobs-2", "relay_events", "relay_events-2", "watch_runtimes")

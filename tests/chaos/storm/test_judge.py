@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from rtmanager.local.images import SAMPLE_TAGS
-from tests.chaos.storm.callers import Told
-from tests.chaos.storm.evidence import Container, Entry, Evidence, Operation, Record
+from deploy.local.docker.sample_images import SAMPLE_TAGS
+from tests.chaos.storm.callers import CallResult
+from tests.chaos.storm.collected_records import Container, Entry, Evidence, Operation, Record
 from tests.chaos.storm.lobby import TAG
-from tests.chaos.storm.script import BadEntry, Call, Job, Kind, Scale, write
-from tests.chaos.storm.verdict import Case, judge
+from tests.chaos.storm.script import Call, InvalidEntry, Job, Kind, Scale, write
+from tests.chaos.storm.verdict import Case, evaluate
 
 IMAGE, OTHER = SAMPLE_TAGS
 GAME, CALLED = f"{Kind.PLAIN}-0", f"{Kind.CALLED}-0"
@@ -60,7 +60,7 @@ WELL = Case(
         containers=[Container("c1", GAME, IMAGE, "exited"), Container("c2", CALLED, IMAGE, "running")],
     ),
     written={1: Job(GAME, image=IMAGE), 2: Job(GAME, image=IMAGE), 3: Job(GAME, reason="finished")},
-    told=[Told(CALL, 200, "")],
+    call_results=[CallResult(CALL, 200, "")],
     most_connections=5,
 )
 SEEN = WELL.evidence
@@ -71,7 +71,7 @@ HURTS: dict[str, Callable[[], Case]] = {
     "out of order": lambda: looking(published=SWAPPED),
     "unexpected answers": lambda: looking(results=[result(11), result(12), result(13)]),
     "wrong REST answers": lambda: looking(operations=[operation(11), RESTART, RESTART._replace(id=13)]),
-    "wrong dead letters": lambda: replace(WELL, written={**WELL.written, 3: BadEntry({})}),
+    "wrong dead letters": lambda: replace(WELL, written={**WELL.written, 3: InvalidEntry({})}),
     "two at once": lambda: replace(WELL, doubles={GAME: "2"}),
     "record≠Docker": lambda: looking(containers=[SEEN.containers[0], Container("c2", CALLED, OTHER, "running")]),
     "leaked containers": lambda: looking(containers=[*SEEN.containers, Container("c3", GAME, IMAGE, "created")]),
@@ -91,32 +91,32 @@ def looking(**differences: object) -> Case:
 
 
 def test_a_storm_in_which_everything_held_is_clean() -> None:
-    assert judge(WELL).is_clean
+    assert evaluate(WELL).is_clean
 
 
 @pytest.mark.parametrize("invariant", HURTS)
 def test_a_hurt_invariant_is_found(invariant: str) -> None:
-    assert judge(HURTS[invariant]()).hurts[invariant] != []
+    assert evaluate(HURTS[invariant]()).violations[invariant] != []
 
 
 def test_every_invariant_is_hurt_once_here() -> None:
-    assert set(judge(WELL).hurts) == set(HURTS)
+    assert set(evaluate(WELL).violations) == set(HURTS)
 
 
 def test_a_job_that_killed_its_worker_three_times_may_be_given_up() -> None:
     given_up = operation(13, game_id=GAME, job_key="starts:1-0", deaths=3, outcome="failure", code="internal_error")
     results = [result(11, "internal_error", "failure"), result(12), result(13)]
 
-    verdict = judge(looking(operations=[*SEEN.operations, given_up], results=results))
+    verdict = evaluate(looking(operations=[*SEEN.operations, given_up], results=results))
 
-    assert verdict.is_clean, verdict.hurts
+    assert verdict.is_clean, verdict.violations
 
 
 def test_the_same_seed_writes_the_same_script() -> None:
-    scale = Scale(jobs=200, kills=30, server_kills=6, pauses=3, meddlings=5, seed=4)
+    scale = Scale(jobs=200, kills=30, server_kills=6, pauses=3, manual_changes=5, seed=4)
 
     script = write(scale)
 
     assert script == write(scale)
     assert sum(isinstance(step, Job) for step in script.steps) == 200
-    assert len(script.blows) == 39
+    assert len(script.faults) == 39

@@ -1,4 +1,4 @@
-"""A bounded storm in every run of the tests; ``make chaos`` makes the long ones."""
+"""A bounded storm in each test run; ``make chaos`` runs longer ones."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from rtmanager.local.dockerd import private_engine
-from rtmanager.local.errors import LocalError
-from rtmanager.local.places import CLONE, place_of
+from deploy.local.docker.daemon import private_docker
+from deploy.local.system.errors import LocalError
+from deploy.local.workspace import CLONE, workspace_of
 
 _SCALE = (
-    "--jobs", "120", "--kills", "20", "--server-kills", "4", "--pauses", "2", "--meddlings", "4", "--seed", "7",
+    "--jobs", "120", "--kills", "20", "--server-kills", "4", "--pauses", "2", "--manual-changes", "4", "--seed", "7",
     "--drain-seconds", "240",
 )  # fmt: skip
 _LONGEST_SECONDS = 480
@@ -28,7 +28,7 @@ def test_nothing_is_lost_or_doubled_while_everything_is_killed(tmp_path: Path) -
 
     report = _run_storm(tmp_path)
 
-    assert report["hurts"] == {name: [] for name in report["hurts"]}, report["hurts"]
+    assert report["violations"] == {name: [] for name in report["violations"]}, report["violations"]
     assert report["figures"]["jobs"] == report["figures"]["results"] == 120
     assert sum(report["figures"]["process kills"].values()) == 20
     assert sum(report["figures"]["server kills"].values()) == 4
@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_doubled_while_everything_is_killed(tmp_path: Path) -
 
 def _need_an_engine_of_our_own() -> None:
     try:
-        private_engine(place_of("chaos-test"))
+        private_docker(workspace_of("chaos-test"))
     except LocalError:
         reason = "the storm kills its Docker engine, so it starts one of its own: that needs root, and dockerd or apt"
         refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
@@ -44,15 +44,15 @@ def _need_an_engine_of_our_own() -> None:
 
 
 def _run_storm(folder: Path) -> dict[str, Any]:
-    """In a process of its own: it wants the environment, the signals and the place for itself."""
+    """Run in a separate process: the storm needs its own environment, signals and workspace."""
     report, log = folder / "report.json", folder / "storm.log"
-    command = [sys.executable, "-m", "tests.chaos.storm", "--place", "chaos-test", "--report", str(report), *_SCALE]
+    command = [sys.executable, "-m", "tests.chaos.storm", "--workspace", "chaos-test", "--report", str(report), *_SCALE]
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=CLONE, stdout=output, stderr=subprocess.STDOUT)
         try:
             process.wait(timeout=_LONGEST_SECONDS)
         finally:
-            # Whatever cuts this short, the storm must end all that it has started.
+            # Also after an error the storm must stop everything it started.
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.wait(timeout=_STOP_SECONDS)

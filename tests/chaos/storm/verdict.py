@@ -1,13 +1,13 @@
-"""From evidence to judgement: each invariant and what hurts it. Pure."""
+"""Evaluates the collected records: each invariant and its violations. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.chaos.storm.callers import Told
-from tests.chaos.storm.evidence import Container, Entry, Evidence, Operation, Record
-from tests.chaos.storm.model import AWAY, Answer, Deed, Game
-from tests.chaos.storm.script import BadEntry, Job, Kind
+from tests.chaos.storm.callers import CallResult
+from tests.chaos.storm.collected_records import Container, Entry, Evidence, Operation, Record
+from tests.chaos.storm.model import UNAVAILABLE, Action, Answer, Game
+from tests.chaos.storm.script import InvalidEntry, Job, Kind
 
 # Deaths of workers over one operation after which the service promises to give it up.
 _MOST_DEATHS = 3
@@ -17,71 +17,71 @@ _CONFLICT_STATUS = 409
 _OK_STATUS = 200
 _RECONCILE = "reconcile_"
 _REST = "gm_rest"
-# Once these are hurt, no waiting mends them.
-_LASTING = frozenset({"out of order", "two at once", "unexpected answers"})
+# These violations are permanent.
+_PERMANENT = frozenset({"out of order", "two at once", "unexpected answers"})
 
 
 @dataclass(slots=True)
-class Verdict:
-    """What hurts each invariant, as sentences; nothing at all when everything was kept."""
+class Diagnosis:
+    """The violations of each invariant, as sentences."""
 
-    hurts: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in INVARIANTS})
+    violations: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in INVARIANTS})
 
     @property
     def is_clean(self) -> bool:
-        return not any(self.hurts.values())
+        return not any(self.violations.values())
 
     @property
-    def may_heal(self) -> list[str]:
-        """The names of what hurts now and would not if the service had more time."""
-        return [name for name, found in self.hurts.items() if found and name not in _LASTING]
+    def may_recover(self) -> list[str]:
+        """Invariants with violations that can disappear if the service has more time."""
+        return [name for name, found in self.violations.items() if found and name not in _PERMANENT]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Everything that is judged. ``written`` is what our Lobby meant by each tag."""
+    """Everything that is evaluated. ``written``: what Game Lobby wrote under each tag."""
 
     evidence: Evidence
-    written: Mapping[int, Job | BadEntry]
-    told: Sequence[Told] = ()
+    written: Mapping[int, Job | InvalidEntry]
+    call_results: Sequence[CallResult] = ()
     doubles: Mapping[str, str] = field(default_factory=dict)
     most_connections: int = 0
 
     @property
     def good(self) -> list[Entry]:
-        """The jobs, in order."""
+        """The valid jobs, in order."""
         return [entry for entry in self.evidence.jobs if isinstance(self.written[entry.tag], Job)]
 
     @property
     def bad(self) -> list[Entry]:
-        """The entries that are no jobs, in order."""
-        return [entry for entry in self.evidence.jobs if isinstance(self.written[entry.tag], BadEntry)]
+        """The invalid entries, in order."""
+        return [entry for entry in self.evidence.jobs if isinstance(self.written[entry.tag], InvalidEntry)]
 
 
-def judge(case: Case) -> Verdict:
-    """Look at every invariant."""
-    verdict = Verdict()
+def evaluate(case: Case) -> Diagnosis:
+    """Check every invariant."""
+    verdict = Diagnosis()
     for name, find in INVARIANTS.items():
-        verdict.hurts[name] += find(case)
+        verdict.violations[name] += find(case)
     return verdict
 
 
-def _wanted(case: Case) -> dict[str, Entry]:
-    """The job keys that must have a result: every job, and every other entry whose game can be read."""
+def _expected_results(case: Case) -> dict[str, Entry]:
+    """Return the job keys that must have a result: all jobs, and invalid entries with a readable game id."""
     readable = [entry for entry in case.bad if " " not in entry.fields.get("game_id", " ")]
     return {entry.job_key: entry for entry in [*case.good, *readable]}
 
 
 def _missing(case: Case) -> Iterator[str]:
     there = {entry.entry_id: entry for entry in case.evidence.results}
-    for key, job in _wanted(case).items():
+    for key, job in _expected_results(case).items():
         result = there.get(case.evidence.published.get(key, ""))
         if result is None or result.fields["game_id"] != job.fields["game_id"]:
             yield f"no result for {key} of {job.fields['game_id']}"
 
 
 def _double(case: Case) -> Iterator[str]:
-    owners = Counter(case.evidence.published[key] for key in _wanted(case) if key in case.evidence.published)
+    owners = Counter(case.evidence.published[key] for key in _expected_results(case) if key in case.evidence.published)
     for result in case.evidence.results:
         if owners[result.entry_id] != 1:
             yield f"result {result.entry_id} of {result.fields['game_id']} belongs to {owners[result.entry_id]} jobs"
@@ -92,12 +92,12 @@ def _double(case: Case) -> Iterator[str]:
 def _out_of_order(case: Case) -> Iterator[str]:
     last: dict[str, tuple[int, ...]] = {}
     for job in case.good:
-        game_id, place = job.fields["game_id"], case.evidence.published.get(job.job_key)
-        if place is None:
+        game_id, position = job.fields["game_id"], case.evidence.published.get(job.job_key)
+        if position is None:
             continue
-        at = tuple(int(part) for part in place.split("-"))
+        at = tuple(int(part) for part in position.split("-"))
         if at <= last.get(game_id, (0, 0)):
-            yield f"the result of {job.job_key} of {game_id} came before that of an earlier job"
+            yield f"the result of {job.job_key} of {game_id} precedes the result of an earlier job"
         last[game_id] = max(at, last.get(game_id, at))
 
 
@@ -114,41 +114,41 @@ def _unexpected(case: Case) -> Iterator[str]:
 
 
 def _unexpected_results(case: Case, game_id: str, jobs: Sequence[Entry]) -> Iterator[str]:
-    """Nothing but streams is looked at, save for the count of deaths of an operation that was given up."""
+    """Use streams only, except for the number of deaths of an operation that was given up."""
     given_up = {one.job_key for one in case.evidence.operations if one.deaths >= _MOST_DEATHS}
     results = [one for one in case.evidence.results if one.fields["game_id"] == game_id]
     answers = [Answer(one.fields["outcome"], one.fields["error_code"]) for one in results]
     game = Game()
     for job, answer in zip(jobs, [one for one in answers if one.code != _REFUSED], strict=False):
-        deed = Deed("start" if "image_ref" in job.fields else "stop", job.fields.get("image_ref", ""))
+        action = Action("start" if "image_ref" in job.fields else "stop", job.fields.get("image_ref", ""))
         yield from _judge_answer(
-            game, deed, answer, is_given_up=job.job_key in given_up, name=f"{game_id} {job.job_key}"
+            game, action, answer, is_given_up=job.job_key in given_up, name=f"{game_id} {job.job_key}"
         )
 
 
 def _unexpected_operations(game_id: str, operations: Sequence[Operation]) -> Iterator[str]:
-    """Where callers joined in, the log tells the order of what was done."""
+    """For games with REST callers, the operations give the order."""
     game = Game()
     for one in operations:
         answer = Answer(one.outcome, one.code)
         if one.kind.startswith(_RECONCILE):
             if answer.code == "":
-                game.loses_sight()
-        elif not (one.source == _REST and answer == AWAY):
+                game.becomes_unknown()
+        elif not (one.source == _REST and answer == UNAVAILABLE):
             name = f"{game_id} operation {one.id}"
             yield from _judge_answer(
-                game, Deed(one.kind, one.image), answer, is_given_up=one.deaths >= _MOST_DEATHS, name=name
+                game, Action(one.kind, one.image), answer, is_given_up=one.deaths >= _MOST_DEATHS, name=name
             )
 
 
-def _judge_answer(game: Game, deed: Deed, answer: Answer, *, is_given_up: bool, name: str) -> Iterator[str]:
+def _judge_answer(game: Game, action: Action, answer: Answer, *, is_given_up: bool, name: str) -> Iterator[str]:
     if is_given_up and answer == _GIVEN_UP:
-        game.loses_sight()
+        game.becomes_unknown()
         return
     before = game.states
-    if not game.accepts(deed, answer):
+    if not game.accepts(action, answer):
         states = ", ".join(sorted(" ".join(state).strip() for state in before))
-        yield f"{name}: {' '.join(deed).strip()} in state {states} was answered {' '.join(answer).strip()}"
+        yield f"{name}: {' '.join(action).strip()} in state {states} has result {' '.join(answer).strip()}"
 
 
 def _wrong_calls(case: Case) -> Iterator[str]:
@@ -156,22 +156,22 @@ def _wrong_calls(case: Case) -> Iterator[str]:
     for one in case.evidence.operations:
         if one.source == _REST:
             by_key[one.source_ref].append(one)
-    for told in case.told:
-        done = [one for one in by_key[told.call.key] if Answer(one.outcome, one.code) != AWAY]
-        if not _is_true(told, done):
+    for call_results in case.call_results:
+        done = [one for one in by_key[call_results.call.key] if Answer(one.outcome, one.code) != UNAVAILABLE]
+        if not _is_true(call_results, done):
             outcomes = [f"{one.id} {one.outcome} {one.code}" for one in done]
-            asked = f"{told.call.key} ({told.call.verb} {told.call.game_id})"
-            yield f"{asked}: told {told.status} {told.code}, done: {outcomes}"
+            asked = f"{call_results.call.key} ({call_results.call.verb} {call_results.call.game_id})"
+            yield f"{asked}: reported {call_results.status} {call_results.code}, done: {outcomes}"
 
 
-def _is_true(told: Told, done: Sequence[Operation]) -> bool:
+def _is_true(call_results: CallResult, done: Sequence[Operation]) -> bool:
     if not done:
-        return told.status == _CONFLICT_STATUS
+        return call_results.status == _CONFLICT_STATUS
     if len(done) > 1:
         return False
     if done[0].outcome == "success":
-        return told.status == _OK_STATUS
-    return told.code == done[0].code
+        return call_results.status == _OK_STATUS
+    return call_results.code == done[0].code
 
 
 def _wrong_dead_letters(case: Case) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from bench.rivals.docker_cli import run_words
-from runtimes.specs import ContainerPolicy, Limits, build_spec
+from runtimes.container_spec import ContainerPolicy, Limits, build_spec
 
 _LIMITS = Limits(cpu_quota=0.5, memory_bytes=64 * 1024**2, pids_limit=64)
 _POLICY = ContainerPolicy(

@@ -1,4 +1,4 @@
-"""The engines of the benchmark answer whoever asks, and so does their Docker; and both are asked over a pipe."""
+"""The engines of the benchmark and their Docker answer every caller, and are controlled over a pipe."""
 
 import sys
 from collections.abc import Iterator
@@ -9,23 +9,23 @@ import pytest
 
 from bench.inside.asked import Inside
 from bench.inside.engines import response
-from rtmanager.local.dockerd import client
-from rtmanager.local.errors import LocalError
-from rtmanager.local.places import Place
+from deploy.local.docker.daemon import connect_docker
+from deploy.local.system.errors import LocalError
+from deploy.local.workspace import Workspace
 
 ADDRESSES = ("127.0.0.2", "127.0.0.3")
 CONTAINERS = [{"Id": "c1", "Names": ["/galaxy-game-1"], "State": "running"}]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "logs").mkdir()
-    return Place(kind="bench-test", home=tmp_path, identity="unit-test")
+    return Workspace(kind="bench-test", home=tmp_path, identity="unit-test")
 
 
 @pytest.fixture
-def engines(place: Place) -> Iterator[Inside]:
-    with Inside("bench.inside.engines", python=sys.executable, place=place, settings={}) as inside:
+def engines(workspace: Workspace) -> Iterator[Inside]:
+    with Inside("bench.inside.engines", python=sys.executable, workspace=workspace, settings={}) as inside:
         yield inside
 
 
@@ -47,10 +47,10 @@ def test_every_address_answers_on_the_same_port_and_is_counted(engines: Inside, 
 
 @pytest.mark.usefixtures("port")
 def test_the_sdk_takes_it_for_docker(tmp_path: Path) -> None:
-    with client(f"unix://{tmp_path / 'docker.sock'}") as docker:
+    with connect_docker(f"unix://{tmp_path / 'docker.sock'}") as docker:
         assert docker.api.containers(all=True) == CONTAINERS
 
 
-def test_what_cannot_be_done_inside_is_told_outside(engines: Inside) -> None:
+def test_what_cannot_be_done_inside_is_reported_outside(engines: Inside) -> None:
     with pytest.raises(LocalError, match="KeyError: 'dance'"):
         engines.ask("dance")

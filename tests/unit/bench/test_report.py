@@ -49,13 +49,13 @@ def test_without_a_file_there_is_nothing(tmp_path: Path) -> None:
     assert Report.load(tmp_path / "none.json", machine=_MACHINE, versions=_VERSIONS).figures == {}
 
 
-def test_the_file_tells_what_can_be_computed_from_the_samples(tmp_path: Path) -> None:
+def test_the_file_holds_what_can_be_computed_from_the_samples(tmp_path: Path) -> None:
     report(_STARTS).save(tmp_path / "results.json")
 
-    told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    reported = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
 
-    assert told["machine"] == _MACHINE
-    assert told["figures"][0]["series"][0]["median"] == 105
+    assert reported["machine"] == _MACHINE
+    assert reported["figures"][0]["series"][0]["median"] == 105
 
 
 def test_a_figure_takes_the_place_of_the_older_one_and_the_order_is_that_of_the_measures() -> None:

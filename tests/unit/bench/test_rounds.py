@@ -23,7 +23,7 @@ def test_each_comes_right_after_each_other_one_equally_often(names: str, rounds:
     assert len(set(after.values())) == 1
 
 
-def test_no_order_of_nobody_is_empty() -> None:
+def test_no_order_of_nothing_is_empty() -> None:
     assert turn([], 3) == []
 
 
@@ -54,11 +54,11 @@ def test_who_takes_part_in_each_third_round_sits_out_the_others() -> None:
 
 
 def test_every_turn_is_announced() -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
-    interleave({"a": lambda: 1.0, "b": lambda: 1.0}, rounds=2, progress=told.append)
+    interleave({"a": lambda: 1.0, "b": lambda: 1.0}, rounds=2, progress=reported.append)
 
-    assert told == ["round 1 of 2: a", "round 1 of 2: b", "round 2 of 2: b", "round 2 of 2: a"]
+    assert reported == ["round 1 of 2: a", "round 1 of 2: b", "round 2 of 2: b", "round 2 of 2: a"]
 
 
 def test_what_a_contestant_raises_ends_everything() -> None:

@@ -9,8 +9,8 @@ import pytest
 from kombu import Connection
 
 from rtmanager.config import PREFIX, BadSettingsError, Config, load_config
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 SECRET = "hush-hush"
 Load = Callable[..., Config]
 
@@ -43,6 +43,9 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
         ("default_cpu_quota", 1.0),
         ("default_memory", "512m"),
         ("default_pids_limit", 512),
+        ("max_cpu_quota", None),
+        ("max_memory", ""),
+        ("max_pids_limit", None),
         ("container_stop_timeout_seconds", 30),
         ("container_retention_days", 30),
         ("engine_state_mount_path", "/var/lib/galaxy-game"),
@@ -59,6 +62,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
         ("log_level", "info"),
         ("api_auth", "token"),
         ("admin_bootstrap_user", ""),
+        ("session_lifetime", timedelta(hours=12)),
         ("start_jobs_stream", "runtime:start_jobs"),
         ("stop_jobs_stream", "runtime:stop_jobs"),
         ("job_results_stream", "runtime:job_results"),
@@ -78,6 +82,12 @@ def test_without_any_variable_the_defaults_of_the_contract_hold(load: Load, *, f
         ("INTERNAL_HTTP_ADDR", "[::1]:65535", "[::1]:65535"),
         ("GAME_STATE_DIR_MODE", "0700", 0o700),
         ("GAME_STATE_DIR_MODE", "2770", 0o2770),
+        (
+            "ALLOWED_REGISTRIES",
+            "registry.example, r.example:5000/team/*,",
+            ("registry.example", "r.example:5000/team/*"),
+        ),
+        ("ALLOWED_REGISTRIES", "", ()),
         ("PROBE_TIMEOUT", "500ms", timedelta(milliseconds=500)),
         ("RECONCILE_INTERVAL", "1h30m", timedelta(minutes=90)),
         ("DEFAULT_CPU_QUOTA", "0.5", 0.5),
@@ -128,6 +138,14 @@ def test_a_variable_sets_its_field(load: Load, *, name: str, text: str, value: o
         ("DEFAULT_MEMORY", "1t"),
         ("DEFAULT_PIDS_LIMIT", "0"),
         ("DEFAULT_PIDS_LIMIT", "1.5"),
+        ("DEFAULT_PIDS_LIMIT", "1"),
+        ("DEFAULT_PIDS_LIMIT", "4194305"),
+        ("DEFAULT_CPU_QUOTA", "0.001"),
+        ("DEFAULT_MEMORY", "5m"),
+        ("MAX_CPU_QUOTA", "0"),
+        ("MAX_MEMORY", "5m"),
+        ("MAX_MEMORY", "much"),
+        ("MAX_PIDS_LIMIT", "1"),
         ("CONTAINER_READ_ONLY", "perhaps"),
         ("CONTAINER_USER", "nobody"),
         ("CONTAINER_STOP_TIMEOUT_SECONDS", "-1"),
@@ -155,6 +173,29 @@ def test_a_bad_value_is_refused_by_the_name_of_its_variable(load: Load, *, name:
     assert refused.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("default", "most"),
+    [
+        ({"DEFAULT_CPU_QUOTA": "2.5"}, {"MAX_CPU_QUOTA": "1.5"}),
+        ({"DEFAULT_MEMORY": "1g"}, {"MAX_MEMORY": "1023m"}),
+        ({"DEFAULT_PIDS_LIMIT": "512"}, {"MAX_PIDS_LIMIT": "511"}),
+    ],
+)
+def test_a_default_above_its_maximum_is_refused_with_both_variables(
+    load: Load, default: dict[str, str], most: dict[str, str]
+) -> None:
+    with pytest.raises(BadSettingsError) as refused:
+        load(**default, **most)
+
+    assert all(f"RTMANAGER_{name} ({value})" in str(refused.value) for name, value in {**default, **most}.items())
+
+
+def test_maxima_equal_to_the_defaults_are_taken(load: Load) -> None:
+    config = load(MAX_CPU_QUOTA="1.0", MAX_MEMORY="512m", MAX_PIDS_LIMIT="512")
+
+    assert (config.max_cpu_quota, config.max_memory, config.max_pids_limit) == (1.0, "512m", 512)
+
+
 def test_all_bad_values_are_named_at_once(load: Load) -> None:
     with pytest.raises(BadSettingsError) as refused:
         load(LOG_LEVEL="loud", PROBE_TIMEOUT="soon", STACK="two words")
@@ -165,7 +206,7 @@ def test_all_bad_values_are_named_at_once(load: Load) -> None:
 
 def test_an_admin_without_a_password_is_refused_by_both_names(load: Load) -> None:
     with pytest.raises(
-        BadSettingsError, match="ADMIN_BOOTSTRAP_PASSWORD is needed when RTMANAGER_ADMIN_BOOTSTRAP_USER"
+        BadSettingsError, match="ADMIN_BOOTSTRAP_PASSWORD is required with RTMANAGER_ADMIN_BOOTSTRAP_USER"
     ):
         load(ADMIN_BOOTSTRAP_USER="root")
 
@@ -221,6 +262,7 @@ def test_a_whole_address_of_redis_wins(load: Load) -> None:
     ("redis_url", "broker_url"),
     [
         ("redis://redis.example:6379/0", "redis://redis.example:6379/1"),
+        ("rediss://r.example", "rediss://r.example/1?ssl_cert_reqs=required&ssl_check_hostname=true"),
         ("redis://redis.example:6379/4", "redis://redis.example:6379/5"),
         ("redis://redis.example", "redis://redis.example/1"),
         ("redis://redis.example/", "redis://redis.example/1"),

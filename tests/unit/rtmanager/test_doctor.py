@@ -1,4 +1,4 @@
-"""The doctor's verdicts on facts made up for it: each thing that can be wrong is told, with what mends it."""
+"""The doctor's checks on constructed facts: each problem is reported with its fix."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,55 +7,77 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from operations.pulses import PulseName
+from operations.monitoring.component_status import OK, STARTING, ComponentState, ComponentStatus
+from operations.monitoring.heartbeats import HeartbeatName
 from rtmanager.config import Config
 from rtmanager.doctor.checks import Check, Status
-from rtmanager.doctor.examination import is_healthy, judge
+from rtmanager.doctor.collect import inspect_state_root
 from rtmanager.doctor.facts import Containers, Database, Facts, StateRoot
-from rtmanager.doctor.gathering import look_at_state_root
-from runtimes.containers.engine import Engine, engine_from_info
+from rtmanager.doctor.run_checks import evaluate, is_healthy
+from runtimes.containers.types import DockerInfo, docker_info_from_json
+from tasks.loops.leader_election import Holder
 from tasks.streams.base import StreamServer
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 GIB = 1 << 30
+FAILED = ComponentStatus(ComponentState.FAILED, "not for 90 s: …")
+UNKNOWN = ComponentStatus(ComponentState.UNKNOWN, "no answer")
 
-WELL = Facts(
-    # Constructed, not read: whatever the environment of the tests says is no part of it.
-    config=Config.model_construct(secret_key=SecretStr("k" * 50), allowed_hosts="rtm.example"),
+HEALTHY = Facts(
+    # Constructed, so that the environment of the tests has no effect.
+    config=Config.model_construct(
+        secret_key=SecretStr("k" * 50), allowed_hosts="rtm.example", allowed_registries=("registry.example",)
+    ),
     state_root=StateRoot(exists=True, is_directory=True, is_writable=True, mode=0o750, free=50 * GIB, total=100 * GIB),
     database=Database(160004, "UTF8", is_replica=False, connections=20, tokens=2, has_superuser=True),
-    redis=StreamServer("Redis", "7.2.4", "master", True, 0, "noeviction", NOW),  # noqa: FBT003 - as the server tells it
-    engine=Engine("27.1.0", "1.46", live_restore=True, limits={"memory": True, "processes": True}),
+    redis=StreamServer("Redis", "7.2.4", "master", True, 0, "noeviction", NOW),  # noqa: FBT003 - as the server reports it
+    engine=DockerInfo("27.1.0", "1.46", live_restore=True, limits={"memory": True, "processes": True}),
     containers=Containers(owned=3, unknown=[], network_exists=True),
     workers=["worker1@host"],
-    vitals={PulseName.CANARY: "ok", PulseName.BRIDGE: "ok", "outbox": "ok"},
+    components={HeartbeatName.CANARY: OK, HeartbeatName.BRIDGE: OK, "outbox": OK},
     clock_skew={"postgresql": timedelta(seconds=0.01), "docker": timedelta(seconds=-0.2)},
 )
 
 
-def verdict(facts: Facts, name: str) -> Check:
-    (found,) = [check for check in judge(facts) if check.name == name]
-    return found
+def check_named(facts: Facts, name: str) -> Check:
+    (check,) = [check for check in evaluate(facts) if check.name == name]
+    return check
 
 
 def other(part: str, **changes: Any) -> Facts:
-    """The installation that is well, but for this."""
-    return replace(WELL, **{part: replace(getattr(WELL, part), **changes)})
+    """A healthy installation with these changes."""
+    return replace(HEALTHY, **{part: replace(getattr(HEALTHY, part), **changes)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "advice"),
+    [
+        ({"is_read_only": True}, "postgresql", "default_transaction_read_only"),
+        ({"shares_sessions": True}, "sessions", "pool_mode=session"),
+    ],
+)
+def test_a_database_that_works_only_in_part_is_reported_with_the_fix(
+    changes: dict[str, Any], name: str, advice: str
+) -> None:
+    check = check_named(other("database", **changes), name)
+
+    assert check.status == Status.FAILED
+    assert advice in check.advice
 
 
 def configured(**changes: Any) -> Facts:
-    return replace(WELL, config=WELL.config.model_copy(update=changes))
+    return replace(HEALTHY, config=HEALTHY.config.model_copy(update=changes))
 
 
-def test_of_an_installation_that_is_well_nothing_is_to_be_done() -> None:
-    checks = judge(WELL)
+def test_a_healthy_installation_needs_no_action() -> None:
+    checks = evaluate(HEALTHY)
 
     assert [check for check in checks if check.status != Status.OK or check.advice] == []
     assert is_healthy(checks)
 
 
-def test_each_check_has_a_name_of_its_own() -> None:
-    names = [check.name for check in judge(WELL)]
+def test_check_names_are_unique() -> None:
+    names = [check.name for check in evaluate(HEALTHY)]
 
     assert len(names) == len(set(names))
 
@@ -71,7 +93,7 @@ def test_each_check_has_a_name_of_its_own() -> None:
         (other("database", tokens=0), "api access", "warning", "api_token create"),
         (other("database", has_superuser=False), "administrator", "warning", "createsuperuser"),
         (other("database", failed_pulls=3), "images", "warning", "docker pull"),
-        (other("database", waiting_letters=2), "dead letters", "warning", "rtm dead-letters list"),
+        (other("database", waiting_dead_letters=2), "dead letters", "warning", "rtm dead-letters list"),
         (other("redis", version="6.0.16"), "redis", "failed", "6.2 or newer"),
         (other("redis", role="slave"), "redis", "failed", "master"),
         (other("redis", appends_to_file=False), "redis persistence", "warning", "appendonly yes"),
@@ -83,58 +105,89 @@ def test_each_check_has_a_name_of_its_own() -> None:
         (other("engine", live_restore=False), "live restore", "warning", "daemon.json"),
         (other("containers", network_exists=False), "game network", "failed", "docker network create"),
         (other("containers", unknown=["galaxy-game-x"]), "stack", "warning", "RTMANAGER_STACK=default"),
-        (replace(WELL, clock_skew={"redis": timedelta(seconds=-9)}), "clocks", "warning", "NTP"),
+        (replace(HEALTHY, clock_skew={"redis": timedelta(seconds=-9)}), "clocks", "warning", "NTP"),
         (configured(secret_key=SecretStr("")), "secret key", "warning", "RTMANAGER_SECRET_KEY"),
         (configured(api_auth="network"), "api access", "warning", "RTMANAGER_API_AUTH=token"),
         (configured(allowed_hosts="*"), "allowed hosts", "warning", "RTMANAGER_ALLOWED_HOSTS"),
         (configured(game_lease_ttl_seconds=5.0), "lease", "warning", "RTMANAGER_GAME_LEASE_TTL_SECONDS"),
-        (configured(container_stop_timeout_seconds=300), "stop time-out", "warning", "RTMANAGER_SHUTDOWN_TIMEOUT"),
+        (configured(container_stop_timeout_seconds=300), "stop timeout", "warning", "RTMANAGER_SHUTDOWN_TIMEOUT"),
         (configured(job_deadline=timedelta(seconds=20)), "job deadline", "failed", "RTMANAGER_JOB_DEADLINE"),
         (configured(probe_timeout=timedelta(minutes=1)), "probes", "warning", "RTMANAGER_PROBE_TIMEOUT"),
         (configured(image_pull_policy="always"), "images", "warning", "if_missing"),
-        (replace(WELL, state_root=StateRoot(exists=False)), "state root", "warning", "only workers"),
-        (replace(WELL, state_root=StateRoot(exists=True)), "state root", "failed", "RTMANAGER_GAME_STATE_ROOT"),
+        (configured(allowed_registries=()), "registries", "warning", "RTMANAGER_ALLOWED_REGISTRIES"),
+        (replace(HEALTHY, state_root=StateRoot(exists=False)), "state root", "warning", "only workers"),
+        (replace(HEALTHY, state_root=StateRoot(exists=True)), "state root", "failed", "RTMANAGER_GAME_STATE_ROOT"),
         (other("state_root", is_writable=False), "state root", "failed", "read-write"),
         (other("state_root", mode=0o777), "state root", "warning", "chmod o-w"),
-        (other("state_root", free=GIB // 2), "free space", "warning", "Make room"),
-        (replace(WELL, workers=[]), "workers", "failed", "celery -A rtmanager worker"),
-        (replace(WELL, workers=None), "workers", "warning", "RTMANAGER_CELERY_BROKER_URL"),
-        (replace(WELL, vitals={"canary": "never: no message"}), "clock and worker", "failed", "Start a worker"),
-        (replace(WELL, vitals={"relay": "not for 90 s: …"}), "leader of relay", "failed", "relay_events"),
-        (replace(WELL, vitals={"bridge": "starting"}), "leader of bridge", "warning", "in a minute"),
-        (replace(WELL, vitals={"outbox": "unknown: PostgreSQL does not answer"}), "outbox", "warning", "that server"),
+        (other("state_root", free=GIB // 2), "free space", "warning", "Free some space"),
+        (replace(HEALTHY, workers=[]), "workers", "failed", "celery -A rtmanager worker"),
+        (replace(HEALTHY, workers=None), "workers", "warning", "PostgreSQL first"),
+        (replace(HEALTHY, unreachable={"broker": "refused"}), "broker", "failed", "RTMANAGER_CELERY_BROKER_URL"),
+        (other("redis", refusal_of_writes="OOM command not allowed"), "redis", "failed", "maxmemory"),
+        (replace(HEALTHY, components={"canary": FAILED}), "scheduler and worker", "failed", "Start a worker"),
+        (replace(HEALTHY, components={"relay": FAILED}), "leader of relay", "failed", "relay_events"),
+        (replace(HEALTHY, components={"bridge": STARTING}), "leader of bridge", "warning", "in a minute"),
+        (replace(HEALTHY, components={"outbox": UNKNOWN}), "outbox", "warning", "that server"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_what_mends_it(facts: Facts, name: str, status: str, advice: str) -> None:
-    check = verdict(facts, name)
+def test_each_problem_is_reported_with_its_fix(facts: Facts, name: str, status: str, advice: str) -> None:
+    check = check_named(facts, name)
 
     assert check.status == status
     assert advice in check.advice
-    assert is_healthy(judge(facts)) == (status != "failed")
+    assert is_healthy(evaluate(facts)) == (status != "failed")
 
 
 @pytest.mark.parametrize(("part", "name"), [("database", "postgresql"), ("redis", "redis"), ("engine", "docker")])
-def test_a_silent_server_fails_with_its_reason_and_is_judged_no_further(part: str, name: str) -> None:
-    facts = replace(WELL, **{part: None}, silences={name: "connection refused"})  # type: ignore[arg-type]
+def test_an_unreachable_server_fails_with_its_reason_and_gets_no_other_check(part: str, name: str) -> None:
+    facts = replace(HEALTHY, **{part: None}, unreachable={name: "connection refused"})  # type: ignore[arg-type]
 
-    check = verdict(facts, name)
+    check = check_named(facts, name)
 
     assert (check.status, check.found) == (Status.FAILED, "connection refused")
-    assert len(judge(facts)) < len(judge(WELL))
+    assert len(evaluate(facts)) < len(evaluate(HEALTHY))
 
 
-def test_the_state_root_is_seen_as_it_is(tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("holder", "found"),
+    [
+        (
+            Holder(71, "rtm-bridge@web1:12", "10.0.0.3", NOW),
+            "held by rtm-bridge@web1:12 at 10.0.0.3, PostgreSQL session 71, connected since 2026-11-21 08:30:00 UTC",
+        ),
+        (
+            Holder(71, "", "", None),
+            "held by an unnamed program, PostgreSQL session 71, connected since a time that is not visible",
+        ),
+    ],
+)
+@pytest.mark.parametrize("component", [OK, STARTING, FAILED])
+def test_the_holder_of_a_leadership_is_shown_in_every_state(
+    holder: Holder, found: str, component: ComponentStatus
+) -> None:
+    facts = replace(other("database", leaders={"bridge": holder}), components={"bridge": component})
+
+    assert check_named(facts, "leader of bridge").found.endswith(f"; {found}")
+
+
+def test_a_leadership_without_a_holder_is_reported() -> None:
+    facts = replace(HEALTHY, components={"relay": FAILED})
+
+    assert check_named(facts, "leader of relay").found == "not for 90 s: …; no session holds the lock"
+
+
+def test_the_state_root_is_inspected(tmp_path: Any) -> None:
     (tmp_path / "root").mkdir(mode=0o750)
     (tmp_path / "file").touch()
 
-    seen = [look_at_state_root(str(tmp_path / name)) for name in ("root", "file", "missing")]
+    roots = [inspect_state_root(str(tmp_path / name)) for name in ("root", "file", "missing")]
 
-    assert [(one.exists, one.is_directory) for one in seen] == [(True, True), (True, False), (False, False)]
-    assert (seen[0].mode, seen[0].is_writable) == (0o750, True)
-    assert 0 < seen[0].free <= seen[0].total
+    assert [(root.exists, root.is_directory) for root in roots] == [(True, True), (True, False), (False, False)]
+    assert (roots[0].mode, roots[0].is_writable) == (0o750, True)
+    assert 0 < roots[0].free <= roots[0].total
 
 
-def test_an_engine_is_read_off_its_own_words() -> None:
+def test_docker_info_is_parsed() -> None:
     info = {
         "ServerVersion": "20.10.24",
         "MemoryLimit": True,
@@ -142,7 +195,7 @@ def test_an_engine_is_read_off_its_own_words() -> None:
         "SystemTime": "2026-11-21T08:30:00.123456789Z",
     }
 
-    engine = engine_from_info(info, api_version="1.41")
+    engine = docker_info_from_json(info, api_version="1.41")
 
     assert (engine.version, engine.os_type, engine.live_restore) == ("20.10.24", "linux", False)
     assert (engine.limits["memory"], engine.limits["processes"]) == (True, False)

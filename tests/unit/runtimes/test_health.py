@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from runtimes.containers.base import Container, ContainerState
 from runtimes.health import (
     Inspection,
-    ProbeAnswer,
     ProbeRecord,
+    ProbeResult,
     Transition,
-    after_inspection,
-    after_probe,
-    answered,
-    is_judged,
-    unanswered,
+    inspect_transition,
+    is_inspectable,
+    probe_failure,
+    probe_response,
+    probe_transition,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-GOOD, BAD = answered(200, at=NOW), answered(503, at=NOW)
+GOOD, BAD = probe_response(200, at=NOW), probe_response(503, at=NOW)
 
 inspections = st.builds(
     Inspection,
@@ -34,7 +34,7 @@ def probe(successes: list[bool], *, threshold: int) -> list[tuple[int, Transitio
     """Probe again and again, each report written; (failures before, transition) of every probe."""
     record, seen = ProbeRecord(), []
     for success in successes:
-        after, transition = after_probe(record, GOOD if success else BAD, threshold=threshold)
+        after, transition = probe_transition(record, GOOD if success else BAD, threshold=threshold)
         seen.append((record.failures, transition))
         is_reported = {Transition.FAILED: True, Transition.RECOVERED: False}.get(transition, record.is_reported)
         record = ProbeRecord(after.failures, is_reported)
@@ -45,12 +45,12 @@ def probe(successes: list[bool], *, threshold: int) -> list[tuple[int, Transitio
 def test_failing_and_recovering_are_reported_in_turns_and_failing_comes_first(
     successes: list[bool], threshold: int
 ) -> None:
-    told = [
+    reported = [
         transition for _before, transition in probe(successes, threshold=threshold) if transition != Transition.NONE
     ]
 
-    assert told[:1] in ([], [Transition.FAILED])
-    assert all(one != other for one, other in pairwise(told))
+    assert reported[:1] in ([], [Transition.FAILED])
+    assert all(one != other for one, other in pairwise(reported))
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 5))
@@ -81,7 +81,7 @@ def test_a_report_that_could_not_be_written_is_asked_for_again(threshold: int, m
     record = ProbeRecord()
     transitions = []
     for _ in range(threshold + more):
-        record, transition = after_probe(record, BAD, threshold=threshold)
+        record, transition = probe_transition(record, BAD, threshold=threshold)
         transitions.append(transition)
 
     assert transitions == [Transition.NONE] * (threshold - 1) + [Transition.FAILED] * (more + 1)
@@ -91,22 +91,22 @@ def test_a_report_that_could_not_be_written_is_asked_for_again(threshold: int, m
 @pytest.mark.parametrize(
     ("answer", "is_success"),
     [
-        (answered(200, at=NOW), True),
-        (answered(204, at=NOW), True),
-        (answered(301, at=NOW), False),
-        (answered(404, at=NOW), False),
-        (answered(500, at=NOW), False),
-        (unanswered("refused", at=NOW), False),
-        (unanswered("", at=NOW), False),
+        (probe_response(200, at=NOW), True),
+        (probe_response(204, at=NOW), True),
+        (probe_response(301, at=NOW), False),
+        (probe_response(404, at=NOW), False),
+        (probe_response(500, at=NOW), False),
+        (probe_failure("refused", at=NOW), False),
+        (probe_failure("", at=NOW), False),
     ],
 )
-def test_only_a_2xx_is_success(answer: ProbeAnswer, *, is_success: bool) -> None:
+def test_only_a_2xx_is_success(answer: ProbeResult, *, is_success: bool) -> None:
     assert answer.is_success is is_success
     assert bool(answer.error) is not is_success
 
 
-def test_the_words_of_an_error_can_be_stored_and_are_short() -> None:
-    answer = unanswered("bad\x00 line\n" + "x" * 500, at=NOW)
+def test_a_probe_error_is_short_and_printable() -> None:
+    answer = probe_failure("bad\x00 line\n" + "x" * 500, at=NOW)
 
     assert answer.error.startswith("bad  line x")
     assert len(answer.error) == 200
@@ -114,16 +114,16 @@ def test_the_words_of_an_error_can_be_stored_and_are_short() -> None:
 
 @given(st.lists(inspections, max_size=40))
 def test_a_container_is_reported_once_for_each_time_it_turns_bad(looks: list[Inspection]) -> None:
-    transitions = [after_inspection(before, now) for before, now in pairwise([Inspection(), *looks])]
+    transitions = [inspect_transition(before, now) for before, now in pairwise([Inspection(), *looks])]
 
-    told = [one for one in transitions if one != Transition.NONE]
-    assert told[:1] in ([], [Transition.FAILED])
-    assert all(one != other for one, other in pairwise(told))
-    assert all((one == Transition.FAILED) <= now.is_bad for one, now in zip(transitions, looks, strict=True))
+    reported = [one for one in transitions if one != Transition.NONE]
+    assert reported[:1] in ([], [Transition.FAILED])
+    assert all(one != other for one, other in pairwise(reported))
+    assert all((one == Transition.FAILED) <= now.is_unhealthy for one, now in zip(transitions, looks, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("inspection", "is_bad"),
+    ("inspection", "is_unhealthy"),
     [
         (Inspection(), False),
         (Inspection("running", ""), False),
@@ -136,10 +136,10 @@ def test_a_container_is_reported_once_for_each_time_it_turns_bad(looks: list[Ins
         (Inspection("exited", ""), False),
     ],
 )
-def test_what_is_bad(inspection: Inspection, *, is_bad: bool) -> None:
-    assert inspection.is_bad is is_bad
+def test_unhealthy_inspections(inspection: Inspection, *, is_unhealthy: bool) -> None:
+    assert inspection.is_unhealthy is is_unhealthy
 
 
 @pytest.mark.parametrize("state", [ContainerState.CREATED, ContainerState.EXITED, ContainerState.REMOVING])
 def test_a_container_that_has_ended_is_no_matter_of_health(state: ContainerState) -> None:
-    assert not is_judged(Container(id="c", name="n", state=state))
+    assert not is_inspectable(Container(id="c", name="n", state=state))

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from runtimes.states import INITIAL_STATUSES, TRANSITIONS, RuntimeStatus, may_move
+from runtimes.states import INITIAL_STATUSES, TRANSITIONS, RuntimeStatus, can_transition
 
 RUNNING, STOPPED, REMOVED = RuntimeStatus.RUNNING, RuntimeStatus.STOPPED, RuntimeStatus.REMOVED
 
@@ -14,7 +14,7 @@ STAYING = {(status, status) for status in RuntimeStatus}
 def test_a_runtime_may_make_the_steps_of_the_contract_or_stay_and_no_others(
     old: RuntimeStatus, new: RuntimeStatus
 ) -> None:
-    assert may_move(old, new) == ((old, new) in ALLOWED | STAYING)
+    assert can_transition(old, new) == ((old, new) in ALLOWED | STAYING)
 
 
 def test_the_statuses_are_those_of_the_contract() -> None:

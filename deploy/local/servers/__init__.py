@@ -1,0 +1,1 @@
+"""PostgreSQL, Valkey and the supervised processes of the local stack."""

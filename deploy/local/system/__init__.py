@@ -1,0 +1,1 @@
+"""Helpers around the operating system: shell commands, signals, ports, processes."""

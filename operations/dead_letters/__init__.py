@@ -1,0 +1,1 @@
+"""Stream entries that could not be read: stored, listed and redriven."""

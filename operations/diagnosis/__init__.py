@@ -1,1 +1,0 @@
-"""Why a game is as it is: a decision table over what is known of it. Pure; ``operations.gathering`` looks."""

@@ -1,0 +1,1 @@
+"""Health of running games: Docker inspection, probe reports, container exits."""

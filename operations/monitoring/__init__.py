@@ -1,0 +1,1 @@
+"""Heartbeats, component status and counters of the service itself."""

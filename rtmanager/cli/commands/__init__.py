@@ -1,0 +1,1 @@
+"""The commands of ``rtm``, one module per group."""

@@ -1,0 +1,1 @@
+"""What the service reports about itself: readiness and a snapshot of all components."""

@@ -1,0 +1,1 @@
+"""What all REST views share: authentication, permissions, parsers, pagination, errors and OpenAPI."""

@@ -1,0 +1,1 @@
+"""The adapter for a Docker daemon, on the Docker SDK."""

@@ -1,1 +1,0 @@
-"""The HTTP face of the edges: what came in that nobody could read."""
