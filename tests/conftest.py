@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,13 +28,15 @@ from tests.servers.sessions import remove_leftovers
 
 RtmSettings = Callable[..., Config]
 
-# CI always tries the same cases, so that a change, and not chance, turns it red. A run by hand tries other ones each
-# time. Neither keeps a database of failures: an example that failed belongs in a test of its own, under a name.
-# How long a case takes is that machine's business, not the property's.
+_IS_CI = os.environ.get("CI") == "true"
+# CI always tries the same cases in the same order, so that a change, and not chance, turns it red. A run by hand uses
+# other ones each time. Neither keeps a database of failures: an example that failed belongs in a test of its own.
+# How long a case takes depends on the machine.
 _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 hypothesis_settings.register_profile("ci", derandomize=True, database=None, print_blob=True, **_UNTIMED)
 hypothesis_settings.register_profile("by hand", database=None, print_blob=True, **_UNTIMED)
-hypothesis_settings.load_profile("ci" if os.environ.get("CI") == "true" else "by hand")
+hypothesis_settings.load_profile("ci" if _IS_CI else "by hand")
+_CI_ORDER_SEED = 1
 
 
 # With several test processes, files that take minutes start first, so that all processes end at about the same time.
@@ -48,7 +51,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: next((order[one] for one in _LONG if item.nodeid.startswith(one)), len(_LONG)))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    """Fix the order of the tests in CI, and let the processes that tests start react to SIGINT."""
+    if _IS_CI and config.getoption("randomly_seed", "") == "default":
+        config.option.randomly_seed = _CI_ORDER_SEED
+    # A shell starts a background job with SIGINT ignored, and every child process inherits that.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(property_total.PropertyTotal(config), "property-total")
 
 
@@ -58,7 +68,7 @@ def docker_host() -> str:
     host = find_docker_host()
     if host is None:
         reason = "no Docker daemon answers; set RTMANAGER_DOCKER_HOST, or run `make test`, which starts one"
-        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse = pytest.fail if _IS_CI else pytest.skip
         refuse(reason)
     # testcontainers reads the variable whenever it makes a client.
     os.environ["DOCKER_HOST"] = host
