@@ -49,10 +49,11 @@ chaos: venv ## Kill processes and servers while jobs run, count lost and double 
 grid: venv ## Break every operation at every step, write the table of docs/reliability.md
 	@GRID=write $(LOCAL) test tests/chaos/grid
 
-bench: venv ## Measure side by side with other products, write docs/performance.md (ONLY="starts workers")
+bench: venv ## Measure next to other products, write docs/performance.md; continues (ONLY="starts rest" ENGINE=URL FRESH=1 QUICK=1)
 	@$(PYTHON) deploy/local/venv.py bench
 	@$(PYTHON) deploy/local/venv.py service
-	@.run/bench/venv/bin/python -m bench $(if $(ONLY),--only $(ONLY))
+	@.run/bench/venv/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ENGINE),--engine $(ENGINE)) \
+		$(if $(FRESH),--fresh) $(if $(QUICK),--quick)
 
 twelve: venv ## Break twelve games in twelve ways, write docs/twelve.md
 	@TWELVE=write $(LOCAL) test tests/browser/test_twelve.py

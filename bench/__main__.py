@@ -1,83 +1,102 @@
-"""``python -m bench``, called by ``make bench``: measure, print the table, write docs/performance.md."""
+"""``python -m bench``, called by ``make bench``: measures, prints tables, writes docs/performance.md."""
 
-import argparse
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from bench import plots, report
-from bench.figure import Figure
-from bench.ground import Grounds, forget_the_environment
-from bench.machine import machine, versions
 from bench.measures import MEASURES
-from bench.report import Report
+from bench.options import Options, parse
+from bench.plans import PLANS
+from bench.report import plots
+from bench.report.page import page, put_between
+from bench.report.runs import Archive, Measurement
+from bench.session import Runner, open_session
+from bench.testbed.machine import commit, installed_docker, load, machine
+from bench.testbed.testbed import WORKSPACE, Testbeds, forget_the_environment
 from deploy.local.console import Console
 from deploy.local.system import signals
 from deploy.local.system.errors import LocalError
-from deploy.local.workspace import CLONE, workspace_of
+from deploy.local.workspace import CLONE, WorkspaceLock
 
 _INTERRUPTED = 130
 _PAGE = CLONE / "docs" / "performance.md"
 
 
 def main() -> int:
-    """Do it; returns the exit code: 0 when everything was measured, whether goals were met or not."""
-    wanted = _arguments()
+    """Measure; return the exit code: 0 if no figure failed, whether goals are met or not."""
+    wanted = parse(sys.argv[1:])
     forget_the_environment()
     signals.listen()
     console = Console()
-    workspace = workspace_of(wanted.workspace)
     began = time.monotonic()
     try:
-        with closing(Grounds(workspace, console, quick=wanted.quick)) as grounds:
-            figures = _measure(grounds, wanted.only or list(MEASURES))
-            # What was only to show that it works is no result.
-            folder = workspace.home / "performance" if wanted.quick else _PAGE.with_suffix("")
-            _write(figures, folder)
+        failed = _run(wanted, console)
     except KeyboardInterrupt:
-        console.say("\ninterrupted; everything has been stopped")
+        console.say("\ninterrupted; everything is stopped; the next `make bench` continues")
         return _INTERRUPTED
     except LocalError as error:
-        console.say(f"\nthe benchmark could not be carried through: {error}\n\nlogs and data: {workspace.home}")
+        console.say(f"\nthe benchmark failed: {error}\n\nlogs and data: {WORKSPACE.home}")
         return 1
-    console.say(f"{report.summary(figures)}\n\n{len(figures)} figures in {time.monotonic() - began:.0f} s: {folder}")
-    return 0
+    console.say(f"\nthe run is complete after {time.monotonic() - began:.0f} s")
+    for name, reason in failed.items():
+        console.say(f"  {name} failed: {reason}")
+    return 1 if failed else 0
 
 
-def _measure(grounds: Grounds, names: Sequence[str]) -> list[Figure]:
-    figures = []
-    for number, name in enumerate(names, start=1):
-        grounds.console.say(f"\n{number} of {len(names)}: {name}")
-        figures.append(MEASURES[name](grounds))
-        grounds.console.say(report.summary(figures[-1:]))
-    return figures
+def _run(wanted: Options, console: Console) -> Mapping[str, str]:
+    """Continue or begin a run; return the figures that failed, with the reasons."""
+    holder = WorkspaceLock(WORKSPACE).holder()
+    if holder:
+        raise LocalError(f"`make bench` runs already in this clone (process {holder}); stop it: make stop")
+    # A quick run shows that the benchmark works; its figures are no results.
+    page_file = WORKSPACE.home / "quick" / _PAGE.name if wanted.quick else _PAGE
+    archive = Archive(page_file.with_suffix(""))
+    with closing(Testbeds(WORKSPACE, console, docker_host=wanted.engine, quick=wanted.quick)) as testbeds:
+        engine = "" if wanted.engine else installed_docker()
+        setting = {
+            "commit": commit(),
+            "engine": engine or testbeds.engine_version(),
+            "machine": machine(),
+            "names": wanted.only,
+            "quick": wanted.quick,
+        }
+        file = WORKSPACE.home / f"unfinished-{setting['engine']}.json"
+        session = open_session(file, setting, archive, say=console.say, fresh=wanted.fresh)
+        runner = Runner(
+            session=session,
+            testbeds=testbeds,
+            measures=MEASURES,
+            archive=archive,
+            load=load,
+            publish=partial(_publish, archive),
+            say=console.say,
+        )
+        try:
+            runner.run()
+        finally:
+            _write_page(archive, page_file)
+            console.say(f"\n{page_file}")
+    return session.failed
 
 
-def _write(figures: Sequence[Figure], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "results.json"
-    whole = Report.load(file, machine=machine(), versions=versions())
-    for figure in figures:
-        whole.add(figure, day=time.strftime("%Y-%m-%d"))
-        plots.draw(figure, folder / f"{figure.key}.svg")
-    whole.order(MEASURES)
-    whole.save(file)
-    page = folder / _PAGE.name if folder != _PAGE.with_suffix("") else _PAGE
-    if page != _PAGE:
-        shutil.copy(_PAGE, page)
-    pictures = folder.name if page == _PAGE else "."
-    page.write_text(report.put_between(page.read_text("utf-8"), whole.page(pictures=pictures)), encoding="utf-8")
+def _publish(archive: Archive, measurement: Measurement) -> None:
+    """Store the samples and draw the plot, unless the machine was busy."""
+    if archive.keep(measurement):
+        file = archive.folder / f"{measurement.figure.key}-{measurement.attempt.engine}.svg"
+        plots.draw(measurement.figure, file)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=list(MEASURES), metavar="NAME", help=", ".join(MEASURES))
-    parser.add_argument("--quick", action="store_true", help="a few samples of each, to show that all of it works")
-    parser.add_argument("--place", default="bench", choices=("bench", "bench-test"))
-    return parser.parse_args()
+def _write_page(archive: Archive, file: Path) -> None:
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_PAGE, file)
+    tables = page(archive.measurements(), archive.attempts(), order=list(PLANS))
+    file.write_text(put_between(file.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,1 @@
-"""What runs in the service's own environment, with its settings and its code, and is asked over a pipe."""
+"""Programs that run in the service's own environment, with its settings and its code, and take requests over a pipe."""

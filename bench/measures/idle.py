@@ -1,65 +1,73 @@
-"""What the whole service costs when there is nothing to do: time on a core, and memory."""
+"""The cost of the whole service without work: processor time and memory."""
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from bench.figure import Figure, Goal, Series
-from bench.ground import Ground, Grounds
-from bench.processes import Usage, of_service, usage
+from bench.contest import Contest
+from bench.report.figure import Goal
+from bench.testbed.processes import Usage, of_service, usage
+from bench.testbed.testbed import Testbed, Testbeds
+from deploy.local.system.errors import LocalError
+from deploy.local.system.shell import wait_until
 
+_WHOLE = "whole service"
 _PERCENT, _MIB = 100.0, 1024**2
-# Periodic work runs every 15 s, so a shorter measurement would sometimes miss it.
-_LOOK_SECONDS, _LOOKS = 15.0, 4
+# Periodic work runs every 15 s, so a shorter observation would sometimes miss it.
+_OBSERVE_SECONDS, _QUICK_SECONDS = 15.0, 1.0
 _CALM_SECONDS = 20.0
-_MOST_PERCENT, _MOST_MIB = 2.0, 300.0
+_READY_SECONDS = 90.0
+_MOST_PERCENT, _MOST_MIB = 2.0, 240.0
 
 
-def measure(grounds: Grounds) -> Figure:
-    """Time on a core, of each kind of process and of all."""
-    ground = grounds.get()
-    grounds.progress("waiting for calm")
-    time.sleep(1 if grounds.quick else _CALM_SECONDS)
-    shares: list[dict[str, float]] = []
-    for number in range(1 if grounds.quick else _LOOKS):
-        grounds.progress(f"looking for {_LOOK_SECONDS:.0f} s, {number + 1} of {_LOOKS}")
-        shares.append(_shares(ground, seconds=1.0 if grounds.quick else _LOOK_SECONDS))
-    names = of_service(shares[0])
-    whole = Series.of("whole service", "% of a core", [sum(one[name] for name in names) for one in shares])
-    servers = [name for name in shares[0] if name not in names]
-    return Figure(
-        key="idle",
-        title="Idle: time on a core",
-        series=(whole, *(Series.of(name, "% of a core", [one[name] for one in shares]) for name in names)),
-        goals=(Goal("whole service, % of one core", whole.median, _MOST_PERCENT),),
-        notes=(
-            "No game runs and no request arrives; the periodic checks of Docker and the database remain.",
-            "Not counted: "
-            + ", ".join(f"{name} {sum(one[name] for one in shares) / len(shares):.2f} %" for name in servers)
-            + ".",
-        ),
+@contextmanager
+def processor_time(testbeds: Testbeds, _each: int) -> Iterator[Contest]:
+    """Percent of one core, of each program and of all."""
+    testbed = testbeds.get()
+    seconds = _QUICK_SECONDS if testbeds.quick else _OBSERVE_SECONDS
+    testbeds.progress("waiting until all work is done")
+    time.sleep(_QUICK_SECONDS if testbeds.quick else _CALM_SECONDS)
+    others: list[str] = []
+
+    def turn() -> dict[str, list[float]]:
+        shares = _shares(testbed, seconds=seconds)
+        names = of_service(shares)
+        servers = ", ".join(f"{name} {share:.2f} %" for name, share in shares.items() if name not in names)
+        others[:] = [f"Not counted, as seen in the last round: {servers}."]
+        return _with_sum({name: shares[name] for name in names})
+
+    contest = Contest(
+        "Idle: processor time",
+        "% of a core",
+        {_WHOLE: turn},
+        (Goal("whole service, % of one core", (_WHOLE,), limit=_MOST_PERCENT),),
+        others,
     )
+    yield contest
 
 
-def measure_memory(grounds: Grounds) -> Figure:
-    """Memory of each kind of process and of all. A page that several of them share is counted once."""
-    found = usage(grounds.get().stack)
-    names = of_service(found)
-    whole = Series.of("whole service", "MiB", [_mib(*(found[name] for name in names))])
-    return Figure(
-        key="memory",
-        title="Idle: memory",
-        series=(whole, *(Series.of(name, "MiB", [_mib(found[name])]) for name in names)),
-        goals=(Goal("whole service, MiB of memory (PSS)", whole.median, _MOST_MIB),),
-        notes=(
-            f"{len(names)} programs; the web process has a parent that only watches it, with which it shares memory.",
-        ),
-    )
+@contextmanager
+def memory(testbeds: Testbeds, _each: int) -> Iterator[Contest]:
+    """Memory (PSS: a page that several processes share counts once) after a new start of the service in each round."""
+    testbed = testbeds.get()
+    pause = _QUICK_SECONDS if testbeds.quick else _CALM_SECONDS
+
+    def turn() -> dict[str, list[float]]:
+        _restart(testbed)
+        time.sleep(pause)
+        found = usage(testbed.stack)
+        return _with_sum({name: _mib(found[name]) for name in of_service(found)})
+
+    note = f"{pause:.0f} s after a start of its programs, before any job."
+    goal = Goal("whole service, MiB of memory (PSS)", (_WHOLE,), limit=_MOST_MIB)
+    yield Contest("Idle: memory", "MiB", {_WHOLE: turn}, (goal,), [note])
 
 
-def _shares(ground: Ground, *, seconds: float) -> dict[str, float]:
+def _shares(testbed: Testbed, *, seconds: float) -> dict[str, float]:
     """Percent of one core by program, over a time."""
-    before, began = usage(ground.stack), time.monotonic()
+    before, began = usage(testbed.stack), time.monotonic()
     time.sleep(seconds)
-    after, ended = usage(ground.stack), time.monotonic()
+    after, ended = usage(testbed.stack), time.monotonic()
     return {
         name: (one.seconds - before[name].seconds) / (ended - began) * _PERCENT
         for name, one in after.items()
@@ -67,5 +75,18 @@ def _shares(ground: Ground, *, seconds: float) -> dict[str, float]:
     }
 
 
-def _mib(*found: Usage) -> float:
-    return sum(one.memory for one in found) / _MIB
+def _restart(testbed: Testbed) -> None:
+    """Restart every program of the service. Raises LocalError if it is not ready again."""
+    for name in of_service(str(state["name"]) for state in testbed.stack.processes()):
+        testbed.stack.switch(name, on=False)
+        testbed.stack.switch(name, on=True)
+    if not wait_until(testbed.is_ready, timeout_seconds=_READY_SECONDS, interval_seconds=0.5):
+        raise LocalError(f"the service was not ready {_READY_SECONDS:.0f} s after its restart")
+
+
+def _with_sum(programs: Mapping[str, float]) -> dict[str, list[float]]:
+    return {_WHOLE: [sum(programs.values())], **{name: [value] for name, value in programs.items()}}
+
+
+def _mib(one: Usage) -> float:
+    return one.memory / _MIB

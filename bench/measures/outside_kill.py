@@ -1,54 +1,51 @@
-"""A person kills an engine past the service: how long until the event is on the stream."""
+"""``docker kill`` from outside: the time until the event is on the stream."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from bench.engine_events import EngineEvents
-from bench.figure import Figure, Goal, Series
-from bench.ground import Ground, Grounds
-from bench.names import fresh
-from bench.rounds import interleave
+from bench.contest import Contest
+from bench.report.figure import Goal
+from bench.testbed.engine_events import EngineEvents
+from bench.testbed.testbed import Testbed, Testbeds, fresh
 from deploy.local.system.errors import LocalError
 from runtimes.container_spec import container_name
 
 _OURS, _DOCKERS = "docker kill to container_exited on the stream", "docker kill to Docker's own event"
-_LIMIT_MS = 300.0
-_ANSWER_SECONDS = 30.0
+_LIMIT_MS = 120.0
+_ANSWER_SECONDS = 60.0
 _TYPE = "container_exited"
 
 
-def measure(grounds: Grounds) -> Figure:
+@contextmanager
+def outside_kill(testbeds: Testbeds, each: int) -> Iterator[Contest]:
     """Kill one game after the other."""
-    ground = grounds.get()
-    rounds, each = (1, 3) if grounds.quick else (4, 15)
-    docker_samples: list[float] = []
+    testbed = testbeds.get()
 
-    def turn() -> list[float]:
+    def turn() -> dict[str, list[float]]:
         games = fresh("kill", each)
-        ground.started_at_once(games)
-        samples = []
-        with EngineEvents(ground.stack.docker_host, "die") as events:
+        testbed.started_at_once(games)
+        samples: dict[str, list[float]] = {_OURS: [], _DOCKERS: []}
+        with EngineEvents(testbed.stack.docker_host, "die") as events:
             for game in games:
                 began = time.perf_counter()
-                samples.append(_kill(ground, game))
-                heard, _container_id = events.wait(container_name(game), seconds=_ANSWER_SECONDS)
-                docker_samples.append((heard - began) * 1000)
-        ground.clear(games)
+                samples[_OURS].append(_kill(testbed, game))
+                seen, _container_id = events.wait(container_name(game), seconds=_ANSWER_SECONDS)
+                samples[_DOCKERS].append((seen - began) * 1000)
+        testbed.clear(games)
         return samples
 
-    ours = Series.of(_OURS, "ms", interleave({_OURS: turn}, rounds=rounds, progress=grounds.progress)[_OURS])
-    dockers = Series.of(_DOCKERS, "ms", docker_samples)
-    goal = Goal("p95 in ms", ours.p95, _LIMIT_MS)
-    notes = ("Both of the same kills. Without Docker's own event no program can know of the exit.",)
-    return Figure("outside_kill", "A kill from outside", (ours, dockers), (goal,), notes, plot="cdf")
+    goal = Goal("p95 in ms", (_OURS,), limit=_LIMIT_MS, share=0.95)
+    note = "Both series are of the same kills. Before Docker's own event no program can know of the exit."
+    yield Contest("A kill from outside", "ms", {_OURS: turn}, (goal,), [note], plot="cdf")
 
 
-def _kill(ground: Ground, game_id: str) -> float:
-    mark = ground.health.mark()
+def _kill(testbed: Testbed, game_id: str) -> float:
+    mark = testbed.health.mark()
     began = time.perf_counter()
-    ground.docker.api.kill(container_name(game_id))
+    testbed.docker.api.kill(container_name(game_id))
     for number in range(1, 100):
-        arrival = ground.health.wait(since=mark, count=number, seconds=_ANSWER_SECONDS)[-1]
+        arrival = testbed.health.wait(since=mark, count=number, seconds=_ANSWER_SECONDS)[-1]
         if arrival.game_id == game_id and arrival.fields["event_type"] == _TYPE:
             return (arrival.at - began) * 1000
-    message = f"no event reported the exit of {game_id}"
-    raise LocalError(message)
+    raise LocalError(f"no event reported the exit of {game_id}")

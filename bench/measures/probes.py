@@ -1,87 +1,82 @@
-"""What it costs to ask ten thousand engines within one interval of probes, all of them well."""
+"""The processor time of probes: ten thousand healthy engines within one interval."""
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any
 
-from bench import rows
-from bench.databases import migrated
-from bench.figure import Figure, Goal, Series
-from bench.fleet import fleet
-from bench.ground import PYTHON, Ground, Grounds
+from bench.contest import Contest
 from bench.inside.asked import Inside
+from bench.report.figure import Goal
+from bench.testbed import rows
+from bench.testbed.databases import migrated
+from bench.testbed.testbed import PYTHON, Testbed, Testbeds
 from deploy.local.system.errors import LocalError
 from runtimes.container_spec import LABEL_GAME_ID, container_name
 
-_ENGINES, _QUICK_ENGINES = 10_000, 200
-_INTERVAL_SECONDS, _QUICK_SECONDS = 15.0, 5.0
-_ROUNDS = 3
-# To one address and port, the kernel gives a limited number of ports a minute.
+_QUICK_ENGINES, _QUICK_SECONDS, _INTERVAL_SECONDS = 200, 5.0, 15.0
+_LIMIT = 0.2
+# The kernel gives a limited number of ports per minute for one address and port.
 _ADDRESSES = tuple(f"127.0.0.{number}" for number in range(2, 42))
 _TOLERANCE = 0.2
 
 
-def measure(grounds: Grounds) -> Figure:
-    """Whole rounds, one after the other; the engines and Docker are played by a process beside it."""
-    ground = grounds.get()
-    count, seconds = (_QUICK_ENGINES, _QUICK_SECONDS) if grounds.quick else (_ENGINES, _INTERVAL_SECONDS)
-    grounds.progress("setting up a database and the engines")
-    containers = _containers(ground, count)
-    workspace = ground.stack.workspace
+@contextmanager
+def probes(testbeds: Testbeds, each: int) -> Iterator[Contest]:
+    """Whole intervals, one after the other, of ``each`` engines. A process beside it plays the engines and Docker."""
+    testbed = testbeds.get()
+    count, seconds = (_QUICK_ENGINES, _QUICK_SECONDS) if testbeds.quick else (each, _INTERVAL_SECONDS)
+    testbeds.progress("creating a database and the engines")
+    containers = _containers(testbed, count)
+    workspace = testbed.stack.workspace
     socket = str(workspace.sockets / "engines.sock")
-    with ExitStack() as up:
-        address = up.enter_context(migrated(ground, "probes"))
-        engines = up.enter_context(Inside("bench.inside.engines", python=PYTHON, workspace=workspace, settings={}))
+    name = f"prober, {count} engines in {seconds:.0f} s"
+    with ExitStack() as opened:
+        address = opened.enter_context(migrated(testbed, "probes"))
+        engines = opened.enter_context(Inside("bench.inside.engines", python=PYTHON, workspace=workspace, settings={}))
         port = engines.ask("serve", addresses=_ADDRESSES, socket=socket, containers=containers)
-        rows.fill_games(address, count, port=port, network=ground.config.docker_network)
+        rows.fill_games(address, count, port=port, network=testbed.config.docker_network)
         settings = {"DATABASE_URL": address, "DOCKER_HOST": f"unix://{socket}", "PROBE_INTERVAL": f"{seconds:.0f}s"}
-        prober = up.enter_context(Inside("bench.inside.probing", python=PYTHON, workspace=workspace, settings=settings))
-        # It begins in the middle of things: all are launched over the first round.
+        prober = opened.enter_context(
+            Inside("bench.inside.probing", python=PYTHON, workspace=workspace, settings=settings)
+        )
+        # The prober spreads the first probes over the interval.
         prober.ask("work", seconds=seconds / 3)
-        rounds = []
-        for number in range(1 if grounds.quick else _ROUNDS):
-            grounds.progress(f"{count} engines in {seconds:.0f} s, {number + 1} of {_ROUNDS}")
-            rounds.append(_measure_round(engines, prober, seconds=seconds, expected=count))
-    return _figure(rounds, count=count, seconds=seconds)
+
+        def turn() -> float:
+            busy, asked = _measure_interval(engines, prober, seconds=seconds, expected=count)
+            return busy / asked * count / seconds
+
+        yield Contest(
+            "Probes",
+            "of one core",
+            {name: turn},
+            (Goal(f"{count} engines per {seconds:.0f} s, share of one core", (name,), limit=_LIMIT),),
+            notes=[
+                (
+                    "The prober with its query and its list call in each pass. Engines and Docker are one process that "
+                    "responds at once; its time is not counted."
+                )
+            ],
+        )
 
 
-def _measure_round(engines: Inside, prober: Inside, *, seconds: float, expected: int) -> tuple[float, int]:
-    """Seconds on a core, and how many were asked. LocalError when that is not about as many as there are."""
+def _measure_interval(engines: Inside, prober: Inside, *, seconds: float, expected: int) -> tuple[float, int]:
+    """Processor seconds, and the number of probes. Raises LocalError if that is far from the number of engines."""
     before = engines.ask("count")
     busy = float(prober.ask("work", seconds=seconds))
     asked = engines.ask("count") - before
     if abs(asked - expected) > _TOLERANCE * expected:
-        message = f"{asked} engines were asked within {seconds:.0f} s, not {expected}"
-        raise LocalError(message)
+        raise LocalError(f"{asked} engines were probed within {seconds:.0f} s, not {expected}")
     return busy, asked
 
 
-def _figure(rounds: Sequence[tuple[float, int]], *, count: int, seconds: float) -> Figure:
-    name = f"prober, {count} engines in {seconds:.0f} s"
-    share = Series.of(name, "of one core", [busy / asked * count / seconds for busy, asked in rounds])
-    each = share.median * seconds / count * 1e6
-    return Figure(
-        key="probes",
-        title="Probes",
-        series=(share,),
-        goals=(Goal(f"{count} engines per {seconds:.0f} s, share of one core", share.median, 1.0),),
-        notes=(
-            f"{each:.0f} µs on a core for each engine: a connection, a request, an answer, its share of the list.",
-            (
-                "The prober with its own query and its own list call at each round; engines and Docker are a process "
-                "that answers at once, which is not counted."
-            ),
-        ),
-    )
-
-
-def _containers(ground: Ground, count: int) -> list[dict[str, Any]]:
-    """As Docker lists them: a real one, many times, each with a game and an address of its own."""
-    with fleet(ground, 1) as (game_id,):
-        (real,) = ground.docker.api.containers(filters={"label": f"{LABEL_GAME_ID}={game_id}"})
-    return [_renamed(real, number, network=ground.config.docker_network) for number in range(count)]
+def _containers(testbed: Testbed, count: int) -> list[dict[str, Any]]:
+    """Docker's entry of a real container, once for each engine, with its game and its address."""
+    with testbed.running(1) as (game_id,):
+        (real,) = testbed.docker.api.containers(filters={"label": f"{LABEL_GAME_ID}={game_id}"})
+    return [_renamed(real, number, network=testbed.config.docker_network) for number in range(count)]
 
 
 def _renamed(real: dict[str, Any], number: int, *, network: str) -> dict[str, Any]:

@@ -1,120 +1,109 @@
-"""A replayed start over REST, next to a task of Celery that answers through a list; and fifty callers at once."""
+"""A no-op start over REST, next to a Celery task that responds through a list; and fifty callers at once."""
 
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from statistics import median
 
-from bench.caller import Caller, thirds
-from bench.figure import Figure, Goal, Series
-from bench.fleet import fleet
-from bench.ground import Ground, Grounds
+from bench.contest import Contest
+from bench.report.figure import Goal
 from bench.rivals.celery_queue import CeleryQueue
 from bench.rivals.queues import serving, socket_of
-from bench.rounds import Contestant, interleave
+from bench.testbed.caller import Caller, thirds
+from bench.testbed.testbed import Testbed, Testbeds
 from deploy.local.system.process_cleanup import MARKER
 
-OURS, CELERY = "Runtime Manager, POST start and its answer", "Celery, task sent, done and answered"
+_OURS, _CELERY = "Runtime Manager, POST start and its response", "Celery, task sent, done and responded"
+_ALL, _FIRST, _LAST = "all calls", "first third", "last third"
+_POOLS = {"threads": 8, "prefork": 2}
 _DATABASE = 5
 _MEDIAN_LIMIT = 4.0
-_CALLERS, _SECONDS, _TAIL_LIMIT = 50, 15.0, 1.2
-_TIMEOUT_SECONDS = 60.0
+_ROUND_SECONDS, _TAIL_LIMIT = 5.0, 1.2
+_TIMEOUT_SECONDS = 120.0
 _numbers = itertools.count()
 
 
-def measure(grounds: Grounds) -> Figure:
+@contextmanager
+def one_caller(testbeds: Testbeds, each: int) -> Iterator[Contest]:
     """One caller, one call after the other."""
-    ground = grounds.get()
-    rounds, each = (1, 10) if grounds.quick else (10, 50)
-    with ExitStack() as up:
-        (game_id,) = up.enter_context(fleet(ground, 1))
-        caller = up.enter_context(Caller(ground))
-        celery = _quicker(ground, up)
-        contestants: dict[str, Contestant] = {
-            OURS: lambda: [caller.start(game_id) for _ in range(each)],
-            CELERY: lambda: [_round_trip(celery) for _ in range(each)],
-        }
-        for warm_up in contestants.values():
-            warm_up()
-        found = interleave(contestants, rounds=rounds, progress=grounds.progress)
-    ours, theirs = (Series.of(name, "ms", samples) for name, samples in found.items())
-    return Figure(
-        key="rest",
-        title="A call with nothing to do",
-        series=(ours, theirs),
-        goals=(Goal("median against Celery", ours.median / theirs.median, _MEDIAN_LIMIT),),
-        notes=(
-            (
-                "Runtime Manager: HTTP with a token over a kept connection. It records the call; a worker observes "
-                "Docker and completes it; the response is the game's record."
-            ),
-            f"Theirs ({celery.name}): a task that writes to a list, on which its sender waits with BLPOP.",
-        ),
-        plot="cdf",
-    )
+    testbed = testbeds.get()
+    with ExitStack() as opened:
+        (game_id,) = opened.enter_context(testbed.running(1))
+        caller = opened.enter_context(Caller(testbed))
+        celery = _faster(testbed, opened)
+        yield Contest(
+            "A call with nothing to do",
+            "ms",
+            {
+                _OURS: lambda: [caller.start(game_id) for _ in range(each)],
+                _CELERY: lambda: [_round_trip(celery) for _ in range(each)],
+            },
+            (Goal("median ÷ Celery", (_OURS,), (_CELERY,), limit=_MEDIAN_LIMIT),),
+            notes=[
+                (
+                    "Runtime Manager: HTTP with a token over a kept connection. It records the call; a worker observes "
+                    "Docker and completes it; the response is the game's record."
+                ),
+                f"{celery.name}: a task that writes to a list, on which its sender waits with BLPOP.",
+            ],
+            plot="cdf",
+        )
 
 
-def measure_callers(grounds: Grounds) -> Figure:
-    """Fifty callers, each with a game and a connection, each asking again as soon as it is answered."""
-    ground = grounds.get()
-    callers, seconds = (5, 3.0) if grounds.quick else (_CALLERS, _SECONDS)
-    with fleet(ground, callers) as game_ids:
-        grounds.progress(f"{callers} callers for {seconds:.0f} s")
-        calls = _besiege(ground, game_ids, seconds=seconds)
-    first, middle, last = thirds(calls, seconds=seconds)
-    series = tuple(
-        Series.of(name, "ms", samples)
-        for name, samples in {"all calls": [*first, *middle, *last], "first third": first, "last third": last}.items()
-    )
-    return Figure(
-        key="callers",
-        title="Fifty callers at once",
-        series=series,
-        goals=(Goal("p99 of the last third against the first", series[2].p99 / series[1].p99, _TAIL_LIMIT),),
-        notes=(f"{len(calls) / seconds:.0f} calls are answered per second, for {seconds:.0f} s.",),
-        plot="cdf",
-    )
+@contextmanager
+def many_callers(testbeds: Testbeds, each: int) -> Iterator[Contest]:
+    """``each`` callers, each with a game and a connection; each calls again as soon as it has its response."""
+    testbed = testbeds.get()
+    with testbed.running(each) as game_ids:
+
+        def turn() -> dict[str, list[float]]:
+            calls = _call_at_once(testbed, game_ids, seconds=_ROUND_SECONDS)
+            first, _middle, last = thirds(calls, seconds=_ROUND_SECONDS)
+            return {_ALL: [took for _began, took in calls], _FIRST: first, _LAST: last}
+
+        goal = Goal("p99 of the last third ÷ first third", (_LAST,), (_FIRST,), limit=_TAIL_LIMIT, share=0.99)
+        note = f"{each} callers for {_ROUND_SECONDS:.0f} s in each round; does the service slow down under this load?"
+        yield Contest(f"{each} callers at once", "ms", {_ALL: turn}, (goal,), [note], plot="cdf")
 
 
-def _besiege(ground: Ground, game_ids: Sequence[str], *, seconds: float) -> list[tuple[float, float]]:
-    """The beginning (seconds) and the length (milliseconds) of every call."""
+def _call_at_once(testbed: Testbed, game_ids: Sequence[str], *, seconds: float) -> list[tuple[float, float]]:
+    """The begin (seconds) and the length (milliseconds) of every call."""
     calls: list[tuple[float, float]] = []
     ready = threading.Barrier(len(game_ids), timeout=_TIMEOUT_SECONDS)
 
-    def call_on_and_on(game_id: str) -> None:
-        with Caller(ground) as caller:
+    def call_repeatedly(game_id: str) -> None:
+        with Caller(testbed) as caller:
             # The first call also opens the connection, and one of the web process to the database.
             caller.start(game_id)
             ready.wait()
             began = time.perf_counter()
-            while (now := time.perf_counter() - began) < seconds:
-                calls.append((now, caller.start(game_id)))
+            while (moment := time.perf_counter() - began) < seconds:
+                calls.append((moment, caller.start(game_id)))
 
     with ThreadPoolExecutor(len(game_ids), "caller") as callers:
-        for done in [callers.submit(call_on_and_on, game_id) for game_id in game_ids]:
+        for done in [callers.submit(call_repeatedly, game_id) for game_id in game_ids]:
             done.result()
     return calls
 
 
-def _quicker(ground: Ground, up: ExitStack) -> CeleryQueue:
-    """Celery with that pool with which it answers sooner; its worker stays up."""
-    ways = {"threads": 8, "prefork": 2}
+def _faster(testbed: Testbed, opened: ExitStack) -> CeleryQueue:
+    """Celery with the pool that responds sooner; its worker keeps running. The samples of this search do not count."""
     speeds: dict[str, float] = {}
-    for pool, concurrency in ways.items():
+    for pool in _POOLS:
         with ExitStack() as trial:
-            celery = _serve(ground, trial, pool, concurrency)
+            celery = _serve(testbed, trial, pool)
             speeds[pool] = median(_round_trip(celery) for _ in range(50))
-    best = min(speeds, key=speeds.__getitem__)
-    return _serve(ground, up, best, ways[best])
+    return _serve(testbed, opened, min(speeds, key=speeds.__getitem__))
 
 
-def _serve(ground: Ground, up: ExitStack, pool: str, concurrency: int) -> CeleryQueue:
-    workspace = ground.stack.workspace
-    celery = CeleryQueue(socket_of(ground.streams), database=_DATABASE, pool=pool, concurrency=concurrency)
-    up.enter_context(serving(celery, log=workspace.log("rival-celery"), environment={MARKER: workspace.identity}))
+def _serve(testbed: Testbed, opened: ExitStack, pool: str) -> CeleryQueue:
+    workspace = testbed.stack.workspace
+    celery = CeleryQueue(socket_of(testbed.streams), database=_DATABASE, pool=pool, concurrency=_POOLS[pool])
+    log = workspace.log("rival-celery")
+    opened.enter_context(serving(celery, log=log, environment={MARKER: workspace.identity}))
     return celery
 
 

@@ -1,124 +1,117 @@
-"""One fresh start at a time: from XADD to its result, next to those who make the same container without the service."""
+"""One fresh start at a time, next to the raw SDK and ``docker run`` with the same container."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
 
-from bench.figure import Figure, Goal, Series
-from bench.ground import Ground, Grounds
-from bench.names import fresh
+from bench.contest import Contest
+from bench.report.figure import Goal
 from bench.rivals import docker_cli
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs, differences
-from bench.rivals.swarm import Swarm, swarm
-from bench.rounds import every, interleave
+from bench.testbed.testbed import Testbed, Testbeds, fresh
 from deploy.local.system.errors import LocalError
 from runtimes.container_spec import container_name
 
-OURS, SDK, CLI, SWARM = (
-    "Runtime Manager, XADD to result",
-    "docker SDK, create + start",
-    "docker run -d",
-    "Swarm service",
-)
-_INSIDE = "of ours, waiting for create and start"
-_MEDIAN_LIMIT, _P99_LIMIT = 1.05, 1.2
-# No goal is held against these two, and the second takes seconds to set up.
-_THIRD = 3
+OURS, SDK, CLI = "Runtime Manager, XADD to result", "docker SDK, create + start", "docker run -d"
+_INSIDE = "of it, waiting for create and start"
+_SETTLED_SDK = "docker SDK, create + start + wait 300 ms"
+_SETTLE_SECONDS = 0.3
+_MEDIAN_LIMIT, _P99_LIMIT = 1.03, 1.2
 
 
-def measure(grounds: Grounds) -> Figure:
+@contextmanager
+def fresh_starts(testbeds: Testbeds, each: int) -> Iterator[Contest]:
     """Starts without a settle time."""
-    ground = grounds.get()
-    specs = Specs(ground)
-    sdk = RawSdk(ground.stack.docker_host, specs)
-    rounds, each, few = (1, 3, 1) if grounds.quick else (12, 17, 4)
-    grounds.progress("warming up, and comparing what each has made")
-    unlike = _compare(ground, specs, sdk)
-    inside: list[float] = []
+    testbed = testbeds.get()
+    specs = Specs(testbed)
+    with closing(RawSdk(testbed.stack.docker_host, specs)) as sdk:
+        testbeds.progress("comparing the containers")
+        _compare(testbed, specs, sdk)
 
-    def clear(games: Collection[str]) -> None:
-        inside.extend(_inside(ground, game) for game in games)
-        ground.clear(games)
+        def ours() -> dict[str, list[float]]:
+            games = fresh("start", each)
+            took = [testbed.started(game) for game in games]
+            inside = [_inside(testbed, game) for game in games]
+            testbed.clear(games)
+            return {OURS: took, _INSIDE: inside}
 
-    found = interleave(
-        {
-            OURS: lambda: _turn(fresh("start", each), ground.started, clear),
-            SDK: lambda: _turn(fresh("sdk", each), sdk.started, sdk.clear),
-            CLI: every(_THIRD, lambda: _turn(fresh("cli", few), lambda game: _run(ground, specs, game), sdk.clear)),
-            SWARM: every(_THIRD, lambda: _swarm_turn(ground, specs, few)),
-        },
-        rounds=rounds,
-        progress=grounds.progress,
-    )
-    sdk.close()
-    series = tuple(Series.of(name, "ms", samples) for name, samples in {**found, _INSIDE: tuple(inside)}.items())
-    left_out = f"differs in {', '.join(unlike)}" if unlike else "is the same"
-    notes = (
-        "One at a time: the next start is asked for when the result of the one before is there.",
-        (
-            "All make the same container, which was compared: limits, hardening, mounts, network and log. "
-            "The rivals get its state directory made beforehand."
-        ),
-        "What ours waits for create and start is what the service has noted of these steps; the rest is its own.",
-        f"Swarm was given what it can be given, but what it makes {left_out}.",
-    )
-    return Figure("starts", "A fresh start", series, against_the_sdk(series, SDK), notes, plot="cdf")
+        yield Contest(
+            "A fresh start",
+            "ms",
+            {
+                OURS: ours,
+                SDK: lambda: _turn(fresh("sdk", each), sdk.started, sdk.clear),
+                CLI: lambda: _turn(fresh("cli", each), lambda game: _run(testbed, specs, game), sdk.clear),
+            },
+            against_the_sdk(SDK),
+            notes=[
+                "One at a time: the next start is requested when the result of the previous one has arrived.",
+                (
+                    "All create the same container; limits, hardening, mounts, network and log were compared. The "
+                    "state directory of the rivals is created outside the measured time."
+                ),
+                "The time of create and start is what the service recorded of these steps; the rest is its own.",
+            ],
+            plot="cdf",
+            # No goal depends on it.
+            every={CLI: 4},
+        )
 
 
-def against_the_sdk(series: Collection[Series], rival: str) -> tuple[Goal, ...]:
-    """What the issue promises of a start: the middle, and the one in a hundred."""
-    named = {one.name: one for one in series}
-    ours, theirs = named[OURS], named[rival]
+@contextmanager
+def settled_starts(testbeds: Testbeds, each: int) -> Iterator[Contest]:
+    """Starts with the default settle time of 300 ms, next to the raw SDK with the same wait."""
+    testbed = testbeds.get(settings={"START_SETTLE": f"{_SETTLE_SECONDS * 1000:.0f}ms"})
+    with closing(RawSdk(testbed.stack.docker_host, Specs(testbed))) as sdk:
+
+        def theirs(game_id: str) -> float:
+            return sdk.started(game_id, settle_seconds=_SETTLE_SECONDS)
+
+        yield Contest(
+            "A fresh start that settles",
+            "ms",
+            {
+                OURS: lambda: _turn(fresh("settle", each), testbed.started, testbed.clear),
+                _SETTLED_SDK: lambda: _turn(fresh("settle", each), theirs, sdk.clear),
+            },
+            against_the_sdk(_SETTLED_SDK),
+            notes=["RTMANAGER_START_SETTLE has its default: an engine that exits within 300 ms is a failed start."],
+            plot="cdf",
+        )
+
+
+def against_the_sdk(rival: str) -> tuple[Goal, ...]:
+    """The goals of a start: its median and its p99."""
     return (
-        Goal("median against the raw SDK", ours.median / theirs.median, _MEDIAN_LIMIT),
-        Goal("p99 against the raw SDK", ours.p99 / theirs.p99, _P99_LIMIT),
+        Goal("median ÷ raw SDK", (OURS,), (rival,), limit=_MEDIAN_LIMIT),
+        Goal("p99 ÷ raw SDK", (OURS,), (rival,), limit=_P99_LIMIT, share=0.99),
     )
 
 
 def _turn(game_ids: list[str], start: Callable[[str], float], clear: Callable[[Collection[str]], None]) -> list[float]:
-    """Samples, and nothing left of them."""
-    try:
-        return [start(game_id) for game_id in game_ids]
-    finally:
-        clear(game_ids)
+    took = [start(game_id) for game_id in game_ids]
+    clear(game_ids)
+    return took
 
 
-def _inside(ground: Ground, game_id: str) -> float:
-    steps = ground.steps_ms(game_id)
+def _inside(testbed: Testbed, game_id: str) -> float:
+    steps = testbed.steps_ms(game_id)
     return steps["create"] + steps["start"]
 
 
-def _run(ground: Ground, specs: Specs, game_id: str) -> float:
-    return docker_cli.started(ground.stack.docker_host, specs, game_id)
+def _run(testbed: Testbed, specs: Specs, game_id: str) -> float:
+    return docker_cli.started(testbed.stack.docker_host, specs, game_id)
 
 
-def _swarm_turn(ground: Ground, specs: Specs, count: int) -> list[float]:
-    with swarm(ground.stack.docker_host, specs) as engine:
-        # What comes first also sets up what the later ones find.
-        _turn(fresh("swarm", 1), engine.started, engine.clear)
-        return _turn(fresh("swarm", count), engine.started, engine.clear)
-
-
-def _compare(ground: Ground, specs: Specs, sdk: RawSdk) -> list[str]:
-    """One start of each. LocalError when SDK or CLI make another container than we do; what Swarm leaves out."""
+def _compare(testbed: Testbed, specs: Specs, sdk: RawSdk) -> None:
+    """Raises LocalError if a rival creates another container than the service."""
     ours, theirs, run = fresh("compare", 3)
-    ground.started(ours)
+    testbed.started(ours)
     sdk.started(theirs)
-    _run(ground, specs, run)
-    inspected = [ground.docker.api.inspect_container(container_name(game)) for game in (ours, theirs, run)]
-    for rival, made in zip((SDK, CLI), inspected[1:], strict=True):
-        if unlike := differences(inspected[0], made):
-            message = f"{rival} makes another container than we do: {', '.join(unlike)} differ"
-            raise LocalError(message)
-    with swarm(ground.stack.docker_host, specs) as engine:
-        unlike = _compare_swarm(ground, engine, inspected[0])
-    ground.clear([ours])
+    _run(testbed, specs, run)
+    made = {game: testbed.docker.api.inspect_container(container_name(game)) for game in (ours, theirs, run)}
+    for rival, game in ((SDK, theirs), (CLI, run)):
+        if unlike := differences(made[ours], made[game]):
+            raise LocalError(f"{rival} creates another container than the service: {', '.join(unlike)} differ")
+    testbed.clear([ours])
     sdk.clear([theirs, run])
-    return unlike
-
-
-def _compare_swarm(ground: Ground, engine: Swarm, ours: dict[str, object]) -> list[str]:
-    (game_id,) = fresh("compare", 1)
-    engine.started(game_id)
-    made = ground.docker.api.inspect_container(engine.container_of(game_id))
-    engine.clear([game_id])
-    return differences(ours, made)

@@ -1,77 +1,74 @@
-"""Many fresh starts at once: how many per second, next to the raw SDK with as many threads as serve it best."""
+"""Many fresh starts at once, next to the raw SDK with the number of threads that serves it best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
-from bench.figure import Figure, Goal, Series
-from bench.ground import Ground, Grounds
-from bench.names import fresh
+from bench.contest import Contest, turn
+from bench.report.figure import Goal
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
-from bench.rounds import interleave
+from bench.testbed.testbed import Testbed, Testbeds, fresh
 
-OURS = "Runtime Manager"
-_LIMIT = 0.95
+_OURS = "Runtime Manager"
+_LIMIT = 0.97
 _THREADS = (2, 4, 8, 16)
+_TRIALS = 2
 
 
-def measure(grounds: Grounds) -> Figure:
-    """First find the rival's best number of threads, then measure it in turns with us."""
-    ground = grounds.get()
-    rounds, games = (1, 4) if grounds.quick else (10, 16)
-    sdks = {threads: RawSdk(ground.stack.docker_host, Specs(ground), threads=threads) for threads in _THREADS}
-    tried = interleave(
-        {sdk_name(threads): sdk_turn(sdk, games) for threads, sdk in sdks.items()},
-        rounds=1 if grounds.quick else 2,
-        progress=grounds.progress,
-    )
-    best = max(_THREADS, key=lambda threads: max(tried[sdk_name(threads)]))
-    rival = sdk_name(best)
-    found = interleave(
-        {OURS: our_turn(ground, games), rival: sdk_turn(sdks[best], games)}, rounds=rounds, progress=grounds.progress
-    )
-    for sdk in sdks.values():
-        sdk.close()
-    measured = {**tried, rival: tried[rival] + found[rival], OURS: found[OURS]}
-    series = [Series.of(name, "per s", measured[name]) for name in (OURS, *map(sdk_name, _THREADS))]
-    ratio = Series.of(OURS, "", found[OURS]).median / Series.of(rival, "", found[rival]).median
-    notes = (
-        f"{games} games at once, from the first XADD to the last result. Each thread of the rival has its own client.",
-        f"The rival did best with {best} threads; the goal is held against what it did in turns with us.",
-    )
-    return Figure(
-        "throughput",
-        "Starts per second",
-        tuple(series),
-        (Goal("against the raw SDK", ratio, _LIMIT, at_most=False),),
-        notes,
-    )
+@contextmanager
+def throughput(testbeds: Testbeds, each: int) -> Iterator[Contest]:
+    """First find the rival's best number of threads. The samples of this search do not count."""
+    testbed = testbeds.get()
+    with ExitStack() as opened:
+        sdks = {
+            threads: opened.enter_context(closing(RawSdk(testbed.stack.docker_host, Specs(testbed), threads=threads)))
+            for threads in _THREADS
+        }
+        speeds: dict[int, float] = dict.fromkeys(_THREADS, 0.0)
+        names = {sdk_name(threads): threads for threads in _THREADS}
+        for number in range(_TRIALS):
+            for name in turn(names, number):
+                testbeds.progress(f"search: {name}")
+                threads = names[name]
+                speeds[threads] = max(speeds[threads], sdk_turn(sdks[threads], each)())
+        best = max(speeds, key=speeds.__getitem__)
+        found = ", ".join(f"{speed:.1f} with {threads}" for threads, speed in speeds.items())
+        yield Contest(
+            "Starts per second",
+            "per s",
+            {_OURS: our_turn(testbed, each), sdk_name(best): sdk_turn(sdks[best], each)},
+            (Goal("÷ raw SDK at its best", (_OURS,), (sdk_name(best),), limit=_LIMIT, at_most=False),),
+            notes=[
+                f"{each} games at once, from the first XADD to the last result. Each thread of the SDK has a client.",
+                f"The number of threads was searched before the first round; starts per second: {found}.",
+            ],
+        )
 
 
 def sdk_name(threads: int) -> str:
-    """How the report calls it."""
+    """The name of the series."""
     return f"docker SDK, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def sdk_turn(sdk: RawSdk, count: int) -> Callable[[], float]:
-    """One sample of the rival: a number of games at once, which are gone afterwards."""
+    """One sample of the SDK: a number of games at once, removed afterwards."""
 
-    def turn() -> float:
+    def turn_of_sdk() -> float:
         games = fresh("sdk", count)
-        try:
-            return sdk.started_at_once(games)
-        finally:
-            sdk.clear(games)
-
-    return turn
-
-
-def our_turn(ground: Ground, count: int) -> Callable[[], float]:
-    """One sample of ours, likewise."""
-
-    def turn() -> float:
-        games = fresh("many", count)
-        per_second = ground.started_at_once(games)
-        ground.clear(games)
+        per_second = sdk.started_at_once(games)
+        sdk.clear(games)
         return per_second
 
-    return turn
+    return turn_of_sdk
+
+
+def our_turn(testbed: Testbed, count: int) -> Callable[[], float]:
+    """One sample of the service: the same."""
+
+    def turn_of_service() -> float:
+        games = fresh("many", count)
+        per_second = testbed.started_at_once(games)
+        testbed.clear(games)
+        return per_second
+
+    return turn_of_service

@@ -1,1 +1,1 @@
-"""What one would use instead: each the real thing, with its best settings."""
+"""The alternatives to RTM: real products with their best settings."""

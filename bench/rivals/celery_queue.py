@@ -9,12 +9,12 @@ from celery import Celery
 
 from bench.rivals.nothing import nothing
 
-_NULL, _REPLY = "bench.nothing", "bench.reply"
+_NULL, _MANY, _REPLY = "bench.nothing", "bench.many", "bench.reply"
 _REPLY_SECONDS = 10
 
 
 def application(broker: str) -> Celery:
-    """As both sides know it. Results are not kept: a null task has none."""
+    """The application of both sides. Results are not kept: a null task has none."""
     app = Celery("bench", broker=broker, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -24,6 +24,11 @@ def application(broker: str) -> Celery:
     )
     app.task(name=_NULL, shared=False)(nothing)
 
+    @app.task(name=_MANY, shared=False)
+    def many(count: int) -> None:
+        for _ in range(count):
+            nothing()
+
     @app.task(name=_REPLY, shared=False)
     def reply(address: str, key: str) -> None:
         _server(address).lpush(key, "done")
@@ -32,7 +37,7 @@ def application(broker: str) -> Celery:
 
 
 class CeleryQueue:
-    """Sends one by one, as Celery has no other way, but all over one connection."""
+    """Sends tasks one by one over one connection; or many as one task, as an application that batches does it."""
 
     def __init__(self, socket: str, *, database: int, pool: str, concurrency: int) -> None:
         self.name = f"Celery, {pool}"
@@ -43,7 +48,7 @@ class CeleryQueue:
         self._app = application(self._broker)
 
     def workers(self) -> Sequence[Sequence[str]]:
-        """See Queue. One worker: it is its pool that works at once."""
+        """See Queue. One worker: its pool works in parallel."""
         return [["-m", "bench.rivals.celery_queue", self._broker, self._pool, str(self._concurrency)]]
 
     def enqueue(self, count: int) -> None:
@@ -53,8 +58,14 @@ class CeleryQueue:
             for _ in range(count):
                 null.apply_async(producer=producer)
 
+    def enqueue_batches(self, count: int, *, size: int) -> None:
+        """Put in this number of null tasks, ``size`` of them in one message."""
+        with self._app.producer_pool.acquire(block=True) as producer:
+            for first in range(0, count, size):
+                self._app.tasks[_MANY].apply_async((min(size, count - first),), producer=producer)
+
     def round_trip(self, key: str) -> None:
-        """Send a task that answers through a list, and wait for that. Raises TimeoutError when nothing comes."""
+        """Send a task that responds through a list, and wait for that. Raises TimeoutError if nothing arrives."""
         self._app.tasks[_REPLY].delay(self._replies, key)
         if _server(self._replies).blpop([key], timeout=_REPLY_SECONDS) is None:
             message = f"{self.name} did not answer within {_REPLY_SECONDS} s"

@@ -10,12 +10,17 @@ from deploy.local.system.errors import LocalError
 from runtimes.container_spec import ContainerSpec
 from runtimes.containers.docker.payloads import create_request
 
+_TIMEOUT_SECONDS = 120
+
 
 def started(docker_host: str, specs: Specs, game_id: str) -> float:
-    """Run it; returns the milliseconds until the command has ended. LocalError when it fails."""
+    """Run it; return the milliseconds until the command has exited. Raises LocalError if it fails."""
     words = [_program(), "--host", docker_host, *run_words(specs.make(game_id))]
     began = time.perf_counter()
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise LocalError(f"docker run did not exit within {_TIMEOUT_SECONDS} s") from None
     took = (time.perf_counter() - began) * 1000
     if done.returncode:
         message = f"docker run failed: {done.stderr.strip()}"
@@ -24,7 +29,7 @@ def started(docker_host: str, specs: Specs, game_id: str) -> float:
 
 
 def run_words(spec: ContainerSpec) -> list[str]:
-    """What stands behind ``docker`` for this container."""
+    """The arguments of ``docker`` for this container. Pure."""
     body = create_request(spec)
     host = body["HostConfig"]
     mount = host["Mounts"][0]

@@ -10,6 +10,7 @@ import requests
 from docker.errors import NotFound
 
 from bench.rivals.spec import Specs
+from deploy.local.system.errors import LocalError
 from runtimes.container_spec import ContainerSpec, container_name
 from runtimes.containers.docker.payloads import create_request
 
@@ -18,7 +19,7 @@ _TIMEOUT_SECONDS = 120
 
 
 class RawSdk:
-    """Any number of starts at a time, each thread with a client of its own that stays connected."""
+    """Starts containers with any number of threads; each has a client of its own that stays connected."""
 
     def __init__(self, docker_host: str, specs: Specs, *, threads: int = 1) -> None:
         self._specs = specs
@@ -29,17 +30,17 @@ class RawSdk:
         for client in self._clients:
             client.ping()
 
-    def started(self, game_id: str, *, look_seconds: float = 0.0) -> float:
-        """Create and start one container; returns the milliseconds. ``look_seconds``: then see that it stays up."""
+    def started(self, game_id: str, *, settle_seconds: float = 0.0) -> float:
+        """Create and start one container; return the milliseconds. ``settle_seconds``: then check that it stays up."""
         spec = self._specs.make(game_id)
         began = time.perf_counter()
         container_id = _start(self._clients[0], spec)
-        if look_seconds:
-            _look(self._clients[0], container_id, look_seconds)
+        if settle_seconds:
+            _settle(self._clients[0], container_id, settle_seconds)
         return (time.perf_counter() - began) * 1000
 
     def started_at_once(self, game_ids: Sequence[str]) -> float:
-        """Create and start all of them, as fast as the threads can; returns how many per second."""
+        """Create and start all of them, as fast as the threads can; return containers per second."""
         specs = [self._specs.make(game_id) for game_id in game_ids]
         shares = [specs[number :: len(self._clients)] for number in range(len(self._clients))]
         began = time.perf_counter()
@@ -53,7 +54,7 @@ class RawSdk:
             self._specs.forget(game_id)
 
     def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         self._pool.shutdown()
         for client in self._clients:
             client.close()
@@ -81,10 +82,9 @@ def _start(client: docker.APIClient, spec: ContainerSpec) -> str:
     return str(created["Id"])
 
 
-def _look(client: docker.APIClient, container_id: str, seconds: float) -> None:
+def _settle(client: docker.APIClient, container_id: str, seconds: float) -> None:
     """The same check as in the service: wait for an exit for this time, then inspect."""
     with suppress(requests.RequestException):
         client.wait(container_id, timeout=seconds)  # type: ignore[arg-type]
-        message = f"{container_id} ended at once"
-        raise RuntimeError(message)
+        raise LocalError(f"{container_id} exited at once")
     client.inspect_container(container_id)

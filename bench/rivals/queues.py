@@ -1,11 +1,12 @@
-"""What is done with each queue: start its workers, put null tasks in, and wait for the end of the last one."""
+"""What every queue is used for: start its workers, put null tasks in, and wait for the end of the last one."""
 
 import os
+import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from deploy.local.workspace import CLONE
 
 _WARM_UP_TASKS = 50
 _TIMEOUT_SECONDS = 90.0
-_LOOK_SECONDS = 0.001
+_CHECK_SECONDS = 0.5
 _END_SECONDS = 15.0
 
 
@@ -31,57 +32,64 @@ def socket_of(client: "redis.Redis") -> str:
 
 
 class Queue(Protocol):
-    """One of the others. Made with the address of its server, which is one that the service uses as well."""
+    """A rival, created with the address of a server that the service uses too."""
 
     name: str
 
     def workers(self) -> Sequence[Sequence[str]]:
-        """The arguments for Python of each of its worker processes."""
+        """The arguments of Python for each of its worker processes."""
 
     def enqueue(self, count: int) -> None:
-        """Put in this many null tasks, in the fastest way it has."""
+        """Put in this number of null tasks, one message each, in the fastest way it has."""
 
     def close(self) -> None:
-        """Leave the server."""
+        """Close its connections."""
 
 
 @dataclass(slots=True)
 class Serving:
-    """A queue whose workers are up and warm; get one from ``serving``."""
+    """A queue whose workers run and have done some tasks; get one from ``serving``."""
 
     queue: Queue
     pipe: int
     log: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def tasks_per_second(self, count: int) -> float:
-        """Null tasks from the first one put in to the last one done. At most 60,000: what the pipe holds unread."""
+    def tasks_per_second(self, count: int, *, enqueue: Callable[[int], None] | None = None) -> float:
+        """Null tasks per second, from the first one put in to the end of the last one.
+
+        At most 60,000 tasks: what the pipe holds. ``enqueue`` replaces that of the queue.
+        """
         began = time.perf_counter()
-        self.queue.enqueue(count)
+        (enqueue or self.queue.enqueue)(count)
         self._await(count)
         return count / (time.perf_counter() - began)
 
+    def one_at_a_time(self, count: int) -> list[float]:
+        """Put in one task, wait for its end, put in the next; return the milliseconds of each."""
+        return [1000 / self.tasks_per_second(1) for _ in range(count)]
+
     def _await(self, count: int) -> None:
-        """Raises LocalError when not all are done in time, or a worker has died."""
+        """Raises LocalError if not all are done in time, or a worker has exited."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while count > 0:
-            with suppress(BlockingIOError):
+            is_readable, _, _ = select.select([self.pipe], [], [], _CHECK_SECONDS)
+            if is_readable:
                 count -= len(os.read(self.pipe, count))
-                continue
-            if time.monotonic() > deadline or any(one.poll() is not None for one in self.processes):
-                message = f"{self.queue.name}: {count} null tasks were never done; it said:\n{tail(self.log)}"
-                raise LocalError(message)
-            time.sleep(_LOOK_SECONDS)
+            elif time.monotonic() > deadline or any(one.poll() is not None for one in self.processes):
+                raise LocalError(
+                    f"{self.queue.name}: {count} null tasks were not done; its log ends:\n{tail(self.log)}"
+                )
 
 
 @contextmanager
 def serving(queue: Queue, *, log: Path, environment: Mapping[str, str]) -> Iterator[Serving]:
-    """The queue with its workers for a block; ``environment`` is what their processes get on top of ours."""
+    """Run the workers of a queue during a block; their processes get ``environment`` on top of that of this process."""
     with ExitStack() as ending:
         folder = ending.enter_context(TemporaryDirectory(prefix="rtm-bench-"))
         path = Path(folder) / "done"
         os.mkfifo(path)
-        # Open for both ways, so that the pipe has no end while no worker has it open.
+        # Open for reading and writing, so that the pipe has no end while no worker has it open.
         pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         ending.callback(os.close, pipe)
         ending.callback(queue.close)
@@ -99,7 +107,7 @@ def serving(queue: Queue, *, log: Path, environment: Mapping[str, str]) -> Itera
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Stop an idle worker, and wait some time for its end."""
+    """Stop an idle worker; kill it if it does not exit."""
     process.terminate()
     try:
         process.wait(_END_SECONDS)

@@ -1,11 +1,11 @@
-"""The very container that the service makes, for those who make it without the service."""
+"""The specification of the container that the service creates, for rivals that create it without the service."""
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.ground import IMAGE, Ground
+from bench.testbed.testbed import IMAGE, Testbed
 from runtimes.container_limits import ceilings_of, limits_from_labels
 from runtimes.container_spec import (
     ContainerPolicy,
@@ -20,19 +20,19 @@ from runtimes.containers.docker.payloads import limits_in_force
 
 
 class Specs:
-    """Specifications like those of the service, under a stack of their own, which the service leaves alone."""
+    """Specifications like those of the service, with a stack label that the service ignores."""
 
-    def __init__(self, ground: Ground) -> None:
-        config = ground.config
+    def __init__(self, testbed: Testbed) -> None:
+        config = testbed.config
         defaults = Limits(config.default_cpu_quota, parse_memory(config.default_memory), config.default_pids_limit)
-        image = ground.docker.images.get(IMAGE).attrs
+        image = testbed.docker.images.get(IMAGE).attrs
         self.image_id = str(image["Id"])
         self._limits, _warnings = limits_from_labels(
             image["Config"]["Labels"], defaults, ceilings_of(MaxLimits(), defaults, None)
         )
         self._directory_mode = config.game_state_dir_mode
         self.policy = ContainerPolicy(
-            stack=f"{config.stack}-rival",
+            stack=testbed.rival_stack,
             network=config.docker_network,
             state_root=config.game_state_root,
             state_mount_path=config.engine_state_mount_path,
@@ -44,7 +44,7 @@ class Specs:
         )
 
     def make(self, game_id: str) -> ContainerSpec:
-        """One container's, with its state directory there already: the rivals need not make it."""
+        """The specification of one container. Its state directory is created here, so that rivals need not do it."""
         Path(state_path(self.policy.state_root, game_id)).mkdir(mode=self._directory_mode, exist_ok=True)
         return build_spec(
             self.policy,
@@ -62,7 +62,7 @@ class Specs:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """In what two inspected containers are not equally limited and hardened; names of settings."""
+    """The names of the settings, limits and hardening, in which two inspected containers differ. Pure."""
     first, second = _comparable(one), _comparable(other)
     return sorted(name for name in first if first[name] != second[name])
 

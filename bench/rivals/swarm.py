@@ -1,4 +1,4 @@
-"""Swarm: a service of one replica per game, on an engine that is its own manager and worker."""
+"""Swarm: a service of one replica per game, on an engine that is manager and worker."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -8,15 +8,15 @@ from typing import Any
 
 import docker
 
-from bench.engine_events import SERVICE_LABEL, EngineEvents
 from bench.rivals.spec import Specs
+from bench.testbed.engine_events import SERVICE_LABEL, EngineEvents
 from deploy.local.system.shell import wait_until
 from runtimes.container_spec import ContainerSpec, container_name
 from runtimes.containers.docker.payloads import create_request
 
 _RUNS_SECONDS = 60.0
 _GONE_SECONDS = 60.0
-# The engine's own bridge is the plainest network that Swarm takes without being asked to make one.
+# Swarm accepts the engine's default bridge without a network of its own.
 _NETWORK = "bridge"
 
 
@@ -29,7 +29,7 @@ class Swarm:
     events: EngineEvents
 
     def started(self, game_id: str) -> float:
-        """Create the service; returns the milliseconds until its task's container was started."""
+        """Create the service; return the milliseconds until its task's container was started."""
         spec = self.specs.make(game_id)
         template = _task(spec, image=self.specs.image_id)
         began = time.perf_counter()
@@ -38,7 +38,7 @@ class Swarm:
         return (at - began) * 1000
 
     def container_of(self, game_id: str) -> str:
-        """The id of the container that runs for a started game."""
+        """The id of the container of a started game."""
         return self.events.wait(container_name(game_id), seconds=_RUNS_SECONDS)[1]
 
     def clear(self, game_ids: Collection[str]) -> None:
@@ -53,7 +53,7 @@ class Swarm:
 
 @contextmanager
 def swarm(docker_host: str, specs: Specs) -> Iterator[Swarm]:
-    """The engine is a swarm of one inside the block only: being one costs time that others would pay for."""
+    """Make the engine a swarm of one node during a block: swarm mode costs time, which other contestants would pay."""
     client = docker.APIClient(base_url=docker_host, version="auto", timeout=120)
     client.init_swarm(advertise_addr="127.0.0.1", listen_addr="127.0.0.1:0")
     try:
@@ -65,7 +65,7 @@ def swarm(docker_host: str, specs: Specs) -> Iterator[Swarm]:
 
 
 def _task(spec: ContainerSpec, *, image: str) -> dict[str, Any]:
-    """As much of the container as Swarm can be asked for. By its id, for it would ask a registry for any other name."""
+    """The settings of the container that Swarm supports. The image by id: Swarm asks a registry for any other name."""
     body = create_request(spec)
     host, bind = body["HostConfig"], body["HostConfig"]["Mounts"][0]
     container: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Calls are sorted into the third of the time in which they began."""
 
-from bench.caller import thirds
+from bench.testbed.caller import thirds
 
 
 def test_calls_go_into_the_third_in_which_they_began() -> None:

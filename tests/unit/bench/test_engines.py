@@ -20,7 +20,7 @@ CONTAINERS = [{"Id": "c1", "Names": ["/galaxy-game-1"], "State": "running"}]
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "logs").mkdir()
-    return Workspace(kind="bench-test", home=tmp_path, identity="unit-test")
+    return Workspace(kind="bench-ready", home=tmp_path, identity="unit-test")
 
 
 @pytest.fixture

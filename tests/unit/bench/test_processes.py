@@ -2,7 +2,7 @@
 
 import os
 
-from bench.processes import Times, all_times, family, of_service, parse_times, proportional_memory
+from bench.testbed.processes import Times, all_times, family, of_service, parse_times, proportional_memory
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

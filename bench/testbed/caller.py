@@ -1,6 +1,4 @@
-"""One caller of the API who keeps his connection. The plain client of the standard library: a richer one takes longer
-than the service does.
-"""
+"""One caller of the API with a kept connection. The standard library's client: a richer one takes longer than RTM."""
 
 import json
 import time
@@ -11,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from bench.ground import IMAGE, Ground
+from bench.testbed.testbed import IMAGE, Testbed
 from deploy.local.system.errors import LocalError
 
 _TIMEOUT_SECONDS = 60.0
@@ -21,12 +19,12 @@ _OK = 200
 class Caller:
     """Belongs to one thread; use it as a context."""
 
-    def __init__(self, ground: Ground) -> None:
-        address = urlsplit(ground.url)
+    def __init__(self, testbed: Testbed) -> None:
+        address = urlsplit(testbed.url)
         self._connection = HTTPConnection(str(address.hostname), address.port, timeout=_TIMEOUT_SECONDS)
         self._path = address.path
         self._headers = {
-            "Authorization": f"Bearer {ground.token}",
+            "Authorization": f"Bearer {testbed.token}",
             "X-Galaxy-Caller": "gm",
             "Content-Type": "application/json",
         }
@@ -40,22 +38,21 @@ class Caller:
         self._connection.close()
 
     def start(self, game_id: str) -> float:
-        """Ask for a start and wait for the answer; returns the milliseconds. LocalError when it is no success."""
+        """Call start and wait for the response; return the milliseconds. Raises LocalError if it is no success."""
         began = time.perf_counter()
-        self._ask("POST", f"/runtimes/{game_id}/start", {"image_ref": IMAGE})
+        self._call("POST", f"/runtimes/{game_id}/start", {"image_ref": IMAGE})
         return (time.perf_counter() - began) * 1000
 
-    def _ask(self, method: str, path: str, body: dict[str, Any]) -> None:
+    def _call(self, method: str, path: str, body: dict[str, Any]) -> None:
         self._connection.request(method, f"{self._path}{path}", json.dumps(body).encode(), self._headers)
         with closing(self._connection.getresponse()) as answer:
             text = answer.read()
             if answer.status != _OK:
-                message = f"{method} {path} was answered with {answer.status}: {text.decode(errors='replace')[:300]}"
-                raise LocalError(message)
+                raise LocalError(f"{method} {path} returned {answer.status}: {text.decode(errors='replace')[:300]}")
 
 
 def thirds(calls: Sequence[tuple[float, float]], *, seconds: float) -> list[list[float]]:
-    """What calls took, as three lists by when they began: pairs of the second since the beginning, and the length."""
+    """Sort calls by the third of the time in which they began. A call is its begin in seconds, and its length."""
     parts: list[list[float]] = [[], [], []]
     for began, took in calls:
         parts[min(2, int(3 * began / seconds))].append(took)

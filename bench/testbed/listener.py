@@ -1,4 +1,4 @@
-"""Who waits at the end of a stream, and notes the moment at which each entry arrives."""
+"""Reads a stream, and records the moment at which each entry arrives."""
 
 import threading
 import time
@@ -22,12 +22,12 @@ class Arrival:
 
     @property
     def game_id(self) -> str:
-        """Whose it is."""
+        """The game of the entry."""
         return self.fields["game_id"]
 
 
 class Listener:
-    """A thread that reads one stream from where it ends now; use it as a context."""
+    """A thread that reads one stream from its current end; use it as a context."""
 
     def __init__(self, url: str, stream: str) -> None:
         self._streams = redis.Redis.from_url(url, decode_responses=True)
@@ -50,11 +50,11 @@ class Listener:
         self._streams.close()
 
     def mark(self) -> int:
-        """Where we are: what comes later is ``since`` this."""
+        """The current position; pass it as ``since`` to get what arrives later."""
         return len(self._arrivals)
 
     def wait(self, *, since: int, count: int, seconds: float) -> list[Arrival]:
-        """The first ``count`` that arrived since the mark. LocalError when they do not come in time."""
+        """The first ``count`` entries since the mark. Raises LocalError if they do not arrive in time."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._arrivals) >= since + count, timeout=seconds):
                 came = len(self._arrivals) - since

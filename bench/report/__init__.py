@@ -1,0 +1,1 @@
+"""What becomes of samples: intervals and verdicts, the log of all runs, the page and its plots."""

@@ -1,0 +1,1 @@
+"""What measures run on: the service with its servers, clients of it, databases, and facts about the machine."""
