@@ -1,4 +1,4 @@
-"""Ten thousand engines in one process, and the Docker that lists them: it answers well, and costs as little as it can.
+"""Ten thousand engines in one process, and the Docker that lists them, with as little work as possible.
 
 Docker's own list would need real containers.
 """
@@ -15,7 +15,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 def response(body: bytes, kind: str = "text/plain") -> bytes:
-    """The bytes of a whole answer. Pure."""
+    """The bytes of a whole response. Pure."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -24,7 +24,7 @@ _HEALTHY = response(b"ok")
 
 
 class Engines:
-    """Serves in a thread; ``probes`` counts what was answered."""
+    """Serves in a thread; ``probes`` counts the responses."""
 
     def __init__(self) -> None:
         self.probes = 0
@@ -32,7 +32,7 @@ class Engines:
         self._docker: dict[str, bytes] = {}
 
     def serve(self, *, addresses: Sequence[str], socket: str, containers: Sequence[Any]) -> int:
-        """Listen on all addresses, and as Docker on the socket; returns the port, which is the same on all of them."""
+        """Listen on all addresses, and as Docker on the socket; return the port, which is the same on all addresses."""
         version = response(json.dumps({"ApiVersion": "1.41", "MinAPIVersion": "1.12"}).encode(), "application/json")
         listed = response(json.dumps(containers).encode(), "application/json")
         self._docker = {"/version": version, "/containers/json": listed}
@@ -40,7 +40,7 @@ class Engines:
         return asyncio.run_coroutine_threadsafe(self._listen(addresses, socket), self._loop).result()
 
     def count(self) -> int:
-        """How many probes have been answered so far."""
+        """The number of probes so far."""
         return self.probes
 
     async def _listen(self, addresses: Sequence[str], socket: str) -> int:

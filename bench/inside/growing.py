@@ -1,4 +1,4 @@
-"""What is done with the tables all the time, timed against a database that is given: reading, taking in, claiming."""
+"""Frequent actions, timed on a given database: reading, intake, claiming."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _BATCH = 50
 
 
 class Workload:
-    """Each repeats something and returns the milliseconds; what it wrote is deleted again."""
+    """Each command repeats an action and returns the milliseconds; what it wrote is deleted again."""
 
     def __init__(self) -> None:
         self._client = Client(headers={"X-Galaxy-Caller": "gm"})
@@ -31,15 +31,15 @@ class Workload:
         self._keys = 0
 
     def read_record(self, game_id: str, times: int) -> list[float]:
-        """One record over the API, without the way over the network."""
+        """Read one record over the API, without a network."""
         return self._read(f"{_API}/{game_id}", times)
 
     def read_log(self, game_id: str, times: int) -> list[float]:
-        """One page of the log of one game."""
+        """Read one page of the log of one game."""
         return self._read(f"{_API}/{game_id}/operations", times)
 
     def intake(self, times: int) -> list[float]:
-        """One batch of jobs, each for another game."""
+        """Accept a batch of jobs, each for another game."""
         for _ in range(times):
             with self._timed():
                 taken_in = accept(self._requests(_BATCH))
@@ -47,12 +47,12 @@ class Workload:
         return self._times()
 
     def claim(self, times: int) -> list[float]:
-        """One operation whose turn it is."""
+        """Claim an operation that is the first of its game."""
         for _ in range(times):
             (operation,) = accept(self._requests(1))
             with self._timed():
                 claimed = claims.claim(operation.pk, claimed_by="bench")
-            assert claimed is not None, "it is its turn"  # noqa: S101
+            assert claimed is not None, "it is the first of its game"  # noqa: S101
             _forget([operation])
         return self._times()
 

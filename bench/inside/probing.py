@@ -1,4 +1,4 @@
-"""The service's own prober at work, without the rest of its process, so that its time on a core is seen alone."""
+"""The service's prober without the other loops of its process, so that its processor time is seen alone."""
 
 import time
 
@@ -13,13 +13,13 @@ from tasks.loops.prober import Prober  # noqa: E402
 
 
 class Probing:
-    """Steps, as its process does it."""
+    """Runs the steps of the prober."""
 
     def __init__(self) -> None:
         self._prober = Prober(leadership=LeaderElection("prober"), probes=HttpProbes())
 
     def work(self, seconds: float) -> float:
-        """Let it work for a time; returns its seconds on a core, those of all its threads."""
+        """Run it for a time; return its processor seconds, with those of all its threads."""
         began, ends = time.process_time(), time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             time.sleep(min(left, self._prober.step()))

@@ -1,4 +1,4 @@
-"""Rounds of the reconciler, and the raw list call that they cannot do without, in one process."""
+"""Passes of the reconciler, and the raw list call that they need at least, in one process."""
 
 import time
 from collections import Counter
@@ -26,18 +26,18 @@ def _counting_send(session: requests.Session, request: requests.PreparedRequest,
     return _send(session, request, **options)
 
 
-class Rounds:
+class Passes:
     """Each command returns milliseconds."""
 
     def __init__(self) -> None:
-        # Both sides go through it.
+        # Both commands go through it.
         requests.Session.send = _counting_send  # type: ignore[assignment,method-assign]
         self._raw = docker.APIClient(base_url=settings.RTMANAGER.docker_host, version="auto")
         stack = settings.RTMANAGER.stack
         self._filters = {"label": [f"{LABEL_OWNER}={OWNER}", f"{LABEL_STACK}={stack}"]}
 
     def reconcile(self) -> dict[str, Any]:
-        """One round; also what it asked Docker for, and how many repairs it asked for."""
+        """Run one pass; also return its requests to Docker and the number of its repairs."""
         _requests.clear()
         began = time.perf_counter()
         repairs = reconcile_all()
@@ -45,12 +45,12 @@ class Rounds:
         return {"ms": took * 1000, "repairs": repairs, "requests": dict(_requests)}
 
     def list_raw(self) -> dict[str, Any]:
-        """One call of the SDK, with the filters of the service; also how many it found."""
+        """Call the SDK once with the filters of the service; also return how many it found."""
         began = time.perf_counter()
         found = self._raw.containers(all=True, filters=self._filters)
         return {"ms": (time.perf_counter() - began) * 1000, "found": len(found)}
 
 
 if __name__ == "__main__":
-    rounds = Rounds()
-    answer({"reconcile": rounds.reconcile, "list": rounds.list_raw})
+    passes = Passes()
+    answer({"reconcile": passes.reconcile, "list": passes.list_raw})

@@ -1,4 +1,4 @@
-"""The task that every queue is given: it leaves one byte in a pipe, so that its end is seen, and does nothing else."""
+"""The task of every queue: it writes one byte into a pipe, which shows its end, and does nothing else."""
 
 import os
 from functools import cache
@@ -8,7 +8,7 @@ PIPE = "BENCH_DONE_PIPE"
 
 
 def nothing() -> None:
-    """Be done. Two microseconds, where any notification of the queue would cost a round trip."""
+    """Write the byte: two microseconds, while a result of the queue would cost a round trip."""
     os.write(_pipe(), b".")
 
 

@@ -1,4 +1,4 @@
-"""Procrastinate on the same PostgreSQL: one process with eight tasks at a time, which deletes a job that is done."""
+"""Procrastinate on the same PostgreSQL: one process with eight tasks at a time, which deletes finished jobs."""
 
 import sys
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _AT_ONCE = 1000
 
 
 class ProcrastinateQueue:
-    """Puts in many with one statement. ``address`` is a database that is its own."""
+    """Puts in many with one statement. ``address`` is a database of its own."""
 
     def __init__(self, address: str) -> None:
         self.name = "Procrastinate"
@@ -39,7 +39,7 @@ class ProcrastinateQueue:
 
 
 def null_task(app: App) -> "Task[[], None, []]":
-    """A coroutine, which it runs without a thread."""
+    """The task, a coroutine, which runs without a thread."""
 
     async def null() -> None:
         nothing()

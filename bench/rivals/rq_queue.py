@@ -1,4 +1,4 @@
-"""RQ on the same Valkey: two worker processes, of the kind that forks for each job or the one that does not."""
+"""RQ on the same Valkey: two worker processes, of the class that forks for each job or of the one that does not."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ _NAME = "bench"
 
 
 class RqQueue:
-    """Puts in many at once, by a pipeline; keeps neither results nor jobs that are done."""
+    """Puts in many at once by a pipeline; keeps neither results nor finished jobs."""
 
     def __init__(self, socket: str, *, database: int, kind: str) -> None:
         self.name = f"RQ, {kind}"
@@ -38,7 +38,7 @@ class RqQueue:
 
 
 def _work(address: str, kind: str) -> None:
-    # It says two lines about each job otherwise.
+    # Otherwise it logs two lines for each job.
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     _KINDS[kind]([_NAME], connection=redis.Redis.from_url(address)).work(logging_level="WARNING")
 

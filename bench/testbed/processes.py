@@ -1,4 +1,4 @@
-"""What the processes of the stack use, as the kernel says: time on a core, and memory that counts shared pages once."""
+"""What the processes of the stack use, from /proc: processor time, and memory that counts shared pages once."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from deploy.local.stack import Stack
 
-# The kinds of process of the service; all else that the supervisor runs are servers, which are there anyway.
+# The programs of the service; all others that the supervisor runs are servers.
 SERVICE = ("web", "worker", "run_loops", "bridge_jobs", "relay_events", "watch_runtimes", "run_scheduler")
 _PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -18,7 +18,7 @@ _KIB = 1024
 
 
 class Times(NamedTuple):
-    """One process: who started it, and its time on a core with that of its ended children."""
+    """One process: its parent, and its processor time with that of its exited children."""
 
     parent: int
     seconds: float
@@ -26,14 +26,14 @@ class Times(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of one program with all that it started: seconds on a core since its start, bytes of memory (PSS)."""
+    """A program with its descendants: processor seconds since its start, bytes of memory (PSS)."""
 
     seconds: float
     memory: int
 
 
 def usage(stack: Stack) -> dict[str, Usage]:
-    """Of every program that the supervisor runs, by its name."""
+    """The usage of every program that the supervisor runs, by name."""
     times = all_times()
     heads = {str(state["name"]): int(state["pid"]) for state in stack.processes() if state["pid"]}
     families = {name: family(pid, times) for name, pid in heads.items()}
@@ -44,7 +44,7 @@ def usage(stack: Stack) -> dict[str, Usage]:
 
 
 def family(head: int, times: Mapping[int, Times]) -> set[int]:
-    """A process and all below it. Pure."""
+    """A process and its descendants. Pure."""
     found = {head} & times.keys()
     while more := {pid for pid, one in times.items() if one.parent in found} - found:
         found |= more
@@ -52,25 +52,25 @@ def family(head: int, times: Mapping[int, Times]) -> set[int]:
 
 
 def parse_times(stat: str) -> Times:
-    """The text of ``/proc/PID/stat``. Its command's name, in parentheses, may hold blanks and parentheses itself."""
+    """The text of ``/proc/PID/stat``. The command's name, in parentheses, may contain both."""
     fields = stat.rpartition(")")[2].split()
     return Times(parent=int(fields[1]), seconds=sum(map(int, fields[11:15])) / _TICKS_PER_SECOND)
 
 
 def all_times() -> dict[int, Times]:
-    """Of every process there is."""
+    """The times of every process."""
     texts = {int(one.name): _read(one / "stat") for one in _PROC.glob("[0-9]*")}
     return {pid: parse_times(text) for pid, text in texts.items() if text}
 
 
 def proportional_memory(pid: int) -> int:
-    """Bytes, each shared page divided among those that share it; 0 when the process is gone."""
+    """Bytes, each shared page divided among the processes that share it; 0 if the process has exited."""
     found = _PSS.search(_read(_PROC / str(pid) / "smaps_rollup"))
     return int(found[1]) * _KIB if found else 0
 
 
 def of_service(names: Iterable[str]) -> list[str]:
-    """Those that are processes of the service; the second worker is called ``worker-2``. Pure."""
+    """The names that belong to the service; its second worker is ``worker-2``. Pure."""
     return [name for name in names if name.partition("-")[0] in SERVICE]
 
 

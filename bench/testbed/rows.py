@@ -1,4 +1,4 @@
-"""Rows as the service would have written them, in numbers for which one would have to wait weeks."""
+"""Writes rows as the service writes them, in numbers that real games reach only after weeks."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 
 OBSERVED = "observed-0"
-# A start as it stands in the log; what differs from row to row is games, keys and times.
+# A start as it is in the log; rows differ in game, key and times.
 _STEPS = """[
     {"name": "find", "error": "", "started_at": "2026-11-21T08:30:00.010000Z", "duration_ms": 2},
     {"name": "find_image", "error": "", "started_at": "2026-11-21T08:30:00.012000Z", "duration_ms": 2},
@@ -24,7 +24,7 @@ _RUNTIME_COLUMNS = """
     game_id, status, current_container_id, current_image_ref, image_id, engine_endpoint, state_path, docker_network,
     fence, started_at, stopped_at, last_op_at, created_at"""
 
-# Oldest first. The log of each game lies strewn over the whole table; one has ten rows, however many there are.
+# Oldest first. The rows of each game are spread over the whole table; the observed game always has ten.
 _MANY_OPERATIONS = f"""
     INSERT INTO operations_operation (game_id, source_ref, job_key, accepted_at, fence, {_OPERATION_COLUMNS})
     SELECT CASE WHEN n %% (%(count)s / 10) = 0 THEN %(observed)s ELSE format('game-%%s', n %% %(games)s) END, n,
@@ -48,15 +48,16 @@ _STOPPED = f"""
 
 
 def execute(address: str, statement: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
-    """One statement in a transaction of its own, or the same one for many values."""
+    """Execute a statement, once for each of the values, in one transaction."""
     many = [values] if isinstance(values, Mapping) else values
     with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
         cursor.executemany(statement, [{"steps": _STEPS, **one} for one in many])
 
 
 def fill_log(address: str, *, operations: int, games: int) -> None:
-    """Finished starts, at least ten, ten of them of the game ``OBSERVED`` and the others spread over as many
-    running games; then tidied up, as it would have been by then.
+    """Write finished starts, ten of them of the game ``OBSERVED``, the others of this number of running games.
+
+    Then vacuum and analyze, as autovacuum would have done.
     """
     execute(address, _MANY_OPERATIONS, {"count": operations, "games": games, "observed": OBSERVED})
     fill_games(address, games)
@@ -68,12 +69,12 @@ def fill_log(address: str, *, operations: int, games: int) -> None:
 
 
 def fill_games(address: str, count: int, *, prefix: str = "game", port: int = 8080, network: str = "") -> None:
-    """Running games ``game-0`` and so on; the container's id is the SHA-256 of the number."""
+    """Write running games ``game-0`` and so on; the container's id is the SHA-256 of the number."""
     execute(address, _MANY_RUNTIMES, {"count": count, "prefix": prefix, "port": port, "network": network})
 
 
 def reserve_operations(address: str, count: int) -> list[int]:
-    """Ids that no other operation will get."""
+    """Return ids that no other operation will get."""
     with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT nextval(pg_get_serial_sequence('operations_operation', 'id')) FROM generate_series(1, %s)", [count]
@@ -82,14 +83,7 @@ def reserve_operations(address: str, count: int) -> list[int]:
 
 
 def add_stopped(address: str, games: Sequence[Mapping[str, Any]]) -> None:
-    """Games whose container is there and does not run, each with the operation that made it."""
+    """Write games whose container exists and does not run, each with the operation that created it."""
     with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
         cursor.executemany(_OPERATION, [{"steps": _STEPS, **one} for one in games])
         cursor.executemany(_STOPPED, games)
-
-
-def forget_games(address: str, game_ids: Sequence[str]) -> None:
-    """Take records and log of these games away."""
-    with closing(psycopg2.connect(address)) as connection, connection, connection.cursor() as cursor:
-        for table in ("runtimes_runtime", "operations_operation"):
-            cursor.execute(f"DELETE FROM {table} WHERE game_id = ANY(%s)", [list(game_ids)])  # noqa: S608 - our own names
