@@ -136,6 +136,8 @@ _BROKER_SOCKET = {
     "socket_keepalive": True,
     "health_check_interval": 10,
     "global_keyprefix": f"rtm:{RTMANAGER.stack}:celery:",
+    # One attempt to connect per message. By default, a sender repeats it for 6 s while it holds a request of the API.
+    "max_retries": 0,
 }
 CELERY_IMPORTS = [
     "tasks.lifecycle", "tasks.periodic", "tasks.docker_reads", "tasks.worker.shutdown", "tasks.worker.watchdog",

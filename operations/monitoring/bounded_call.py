@@ -11,6 +11,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError, connection
 
 from runtimes.containers import disconnect
+from runtimes.containers.base import NotObservedError
 from runtimes.exceptions import RuntimeManagerError, ServiceUnavailableError
 
 log = structlog.get_logger(__name__)
@@ -117,3 +118,12 @@ def wait(call: Call[T], deadline: Deadline) -> Outcome[T]:
             log.error("bounded_call_failed", call=call.name, exc_info=error)
             failure = "the check itself failed; see the log"
     return Outcome(failure=failure, error=error)
+
+
+def wait_for_docker(call: Call[T], deadline: Deadline) -> Outcome[T]:
+    """Wait as ``wait`` does. A call that does not return in time has not observed Docker, which may be fine."""
+    outcome = wait(call, deadline)
+    if isinstance(outcome.error, TimeoutError):
+        error = NotObservedError(f"not observed: {outcome.failure}")
+        return Outcome(failure=error.message, error=error)
+    return outcome

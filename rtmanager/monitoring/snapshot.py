@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, ProgrammingError, connectio
 from operations.completion_notifier import completion_notifier
 from operations.messages import job_parsers
 from operations.monitoring import component_status, counters
-from operations.monitoring.bounded_call import Deadline, Outcome, SingleFlight, wait
+from operations.monitoring.bounded_call import Deadline, Outcome, SingleFlight, wait, wait_for_docker
 from operations.monitoring.component_status import Backlogs, ComponentStatuses, ServiceStats
 from operations.monitoring.counters import CounterTotals
 from rtmanager.db_backend.base import DatabaseWrapper
@@ -24,6 +24,9 @@ from tasks.broker import messages_by_queue
 from tasks.streams.redis.jobs import RedisJobStreams
 
 TIMEOUT_SECONDS = 3.0
+# Docker's own time limit ends first, so that a Docker that hangs is reported, and not only a missing answer.
+_DOCKER_SECONDS = 0.9 * TIMEOUT_SECONDS
+_DOCKER_CHECKS = frozenset({"docker", "network"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +86,14 @@ def _check_database() -> None:
 def check_docker() -> None:
     """Raise ContainersUnavailableError unless Docker answers, and NotObservedError if no worker can ask it."""
     docker = connect()
-    with docker.time_limit(TIMEOUT_SECONDS):
+    with docker.time_limit(_DOCKER_SECONDS):
         docker.ping()
 
 
 def _check_network() -> None:
     network = settings.RTMANAGER.docker_network
     docker = connect()
-    with docker.time_limit(TIMEOUT_SECONDS):
+    with docker.time_limit(_DOCKER_SECONDS):
         exists = docker.network_exists(network)
     if not exists:
         message = f'Docker network "{network}" does not exist; create it with: docker network create {network}'
@@ -100,7 +103,10 @@ def _check_network() -> None:
 def run_checks(checks: Sequence[SingleFlight[None]], deadline: Deadline) -> dict[str, Outcome[None]]:
     """Run all checks at once; return the outcome of each."""
     calls = [check.start() for check in checks]
-    return {call.name: wait(call, deadline) for call in calls}
+    return {
+        call.name: wait_for_docker(call, deadline) if call.name in _DOCKER_CHECKS else wait(call, deadline)
+        for call in calls
+    }
 
 
 def is_failed(outcome: Outcome[None]) -> bool:
@@ -110,7 +116,7 @@ def is_failed(outcome: Outcome[None]) -> bool:
 
 def error_code_for(failed: Collection[str]) -> ErrorCode:
     """Return the error code of the contract: one code if only Docker fails, another one otherwise."""
-    is_docker = {"docker", "network"}.issuperset(failed)
+    is_docker = _DOCKER_CHECKS.issuperset(failed)
     return ErrorCode.DOCKER_UNAVAILABLE if is_docker else ErrorCode.SERVICE_UNAVAILABLE
 
 

@@ -57,7 +57,7 @@ def test_each_dependency_has_its_own_reason() -> None:
 
 
 def test_a_check_that_hangs_is_named_and_delays_no_other(hang: Callable[[], None]) -> None:
-    assert reasons(0.05, docker=hang, redis=fine) == {"docker": "no answer within 0.05 s", "redis": ""}
+    assert reasons(0.05, docker=hang, redis=fine) == {"docker": "not observed: no answer within 0.05 s", "redis": ""}
 
 
 def test_concurrent_requests_share_one_check(hang: Callable[[], None]) -> None:
@@ -105,5 +105,14 @@ def test_a_dependency_that_was_not_observed_has_not_failed(error: Exception, *, 
         raise error
 
     outcome = run_checks([SingleFlight("docker", check)], Deadline(5))["docker"]
+
+    assert (bool(outcome.failure), is_failed(outcome)) == (True, expected)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("docker", False), ("network", False), ("redis", True)])
+def test_docker_has_not_failed_when_nothing_was_observed_in_time(
+    hang: Callable[[], None], name: str, *, expected: bool
+) -> None:
+    outcome = run_checks([SingleFlight(name, hang)], Deadline(0.05))[name]
 
     assert (bool(outcome.failure), is_failed(outcome)) == (True, expected)
