@@ -284,10 +284,15 @@ def lease_lost(claim: Claim) -> LeaseLostError:
 
 
 def renew_all(held: Sequence[Claim]) -> list[Claim]:
-    """Extend many leases in one statement; returns the claims that are lost."""
+    """Extend many leases in one statement; returns the claims that no longer hold: lost, completed or requeued."""
     # By fence: one process may hold two claims of an operation that it took over, and the older claim is lost.
     renewed = _extend(held, settings.RTMANAGER.game_lease_ttl_seconds)
     return [claim for claim in held if claim.fence not in renewed]
+
+
+def is_taken_over(claim: Claim) -> bool:
+    """Whether another worker has claimed the operation since. False if it was completed or requeued by this claim."""
+    return not Operation.objects.filter(pk=claim.operation_id, fence=claim.fence).exists()
 
 
 def release_leases(held: Sequence[Claim]) -> None:

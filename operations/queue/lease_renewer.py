@@ -78,16 +78,26 @@ class LeaseRenewer:
         return len(held)
 
     def renew_now(self) -> None:
-        """Extend all leases; stop extending the lost ones."""
+        """Extend all leases; stop extending those that no longer hold. Logs each operation that another worker took."""
         with self._renewing:
             with self._lock:
                 held = list(self._held.values())
-            all_lost = claims.renew_all(held)
-        for lost in all_lost:
-            # A claim whose operation has just been completed is not lost; its worker has removed it already.
-            if self.remove(lost):
-                operation = lost.operation
-                log.warning("lease_lost", operation_id=operation.pk, game_id=operation.game_id, fence=lost.fence)
+            ended = claims.renew_all(held)
+        for claim in ended:
+            # The worker may have just completed the operation, and not removed its claim yet.
+            if self.remove(claim) and claims.is_taken_over(claim):
+                self._log_lost(claim)
+
+    @staticmethod
+    def _log_lost(claim: Claim) -> None:
+        log.warning(
+            "lease_lost",
+            operation_id=claim.operation_id,
+            game_id=claim.operation.game_id,
+            op_kind=claim.operation.op_kind,
+            fence=claim.fence,
+            worker=claim.operation.claimed_by,
+        )
 
     def _ensure_thread(self) -> None:
         with self._lock:

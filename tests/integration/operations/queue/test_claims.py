@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 from django.db import IntegrityError, connection
+from structlog.testing import capture_logs
 
+from operations.execution import completion
 from operations.models import Operation
 from operations.queue import claims
 from operations.queue.claims import Claim, LeaseLostError
 from operations.queue.lease_renewer import LeaseRenewer
 from operations.states import OperationState
+from runtimes.exceptions import RuntimeManagerError
 from tests.integration.harness import Rig, end_backoff, expire_lease
 
 
@@ -125,6 +128,22 @@ def test_a_thread_that_was_overtaken_in_its_own_process_leaves_the_lease_of_the_
 
     assert claim(operation) is None
     assert lease_renewer.remove(successor)
+
+
+def test_only_an_operation_that_another_worker_took_is_reported_as_lost(rig: Rig) -> None:
+    lease_renewer = LeaseRenewer()
+    completed, requeued, taken = (held(rig.ask_start(game_id)) for game_id in ("g1", "g2", "g3"))
+    for one in (completed, requeued, taken):
+        lease_renewer.add(one)
+    completion.fail(completed, RuntimeManagerError("broken"), runtime=None, steps=[])
+    claims.retry_later(requeued, delay_seconds=600, reason="Docker is away", steps=[])
+    expire_lease(taken.operation)
+    held(taken.operation)
+
+    with capture_logs() as lines:
+        lease_renewer.renew_now()
+
+    assert [(line["event"], line["game_id"], line["op_kind"]) for line in lines] == [("lease_lost", "g3", "start")]
 
 
 def test_leases_let_go_while_they_are_being_extended_end_all_the_same(
