@@ -50,8 +50,6 @@ CREATE TRIGGER operation_is_counted AFTER UPDATE ON operations_operation FOR EAC
     WHEN ((NEW.state = 'finished' AND OLD.state <> 'finished') OR NEW.retries > OLD.retries
           OR (OLD.state = 'running' AND NEW.fence > OLD.fence))
     EXECUTE FUNCTION operations_count_operation();
-CREATE TRIGGER no_op_is_counted AFTER INSERT ON operations_operation FOR EACH ROW
-    WHEN (NEW.state = 'finished') EXECUTE FUNCTION operations_count_operation();
 
 CREATE FUNCTION operations_count_queued() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -111,7 +109,6 @@ CREATE TRIGGER exit_report_is_counted AFTER INSERT ON operations_exitreport FOR 
 
 NO_TRIGGERS = """
 DROP TRIGGER operation_is_counted ON operations_operation;
-DROP TRIGGER no_op_is_counted ON operations_operation;
 DROP TRIGGER outbox_is_counted ON operations_outboxevent;
 DROP TRIGGER publication_is_counted ON operations_outboxevent;
 DROP TRIGGER pull_is_counted ON operations_imagepull;
