@@ -27,7 +27,7 @@ OPERATION_ID_GAP = 10_000
 # No installation issues more numbers between two backups. A label beyond that was written by hand.
 _LONGEST_JUMP = 10**9
 # Redis remembers published entries for this long (tasks.streams.redis.events). Older ones may be published twice.
-_REMEMBERED_BY_REDIS = timedelta(days=7)
+REMEMBERED_BY_REDIS = timedelta(days=7)
 _FENCES = "operations_fence_seq"
 _ID_SEQUENCE = "SELECT pg_get_serial_sequence('operations_operation', 'id')"
 
@@ -112,7 +112,7 @@ def is_from_before(record: Runtime, restored: datetime | None) -> bool:
 
 def _mark_published() -> int:
     """Mark the unpublished messages that are too old for Redis to remember. They were published before the restore."""
-    waiting = OutboxEvent.objects.filter(published_at__isnull=True, created_at__lt=Now() - _REMEMBERED_BY_REDIS)
+    waiting = OutboxEvent.objects.filter(published_at__isnull=True, created_at__lt=Now() - REMEMBERED_BY_REDIS)
     return waiting.update(published_at=F("created_at"))
 
 

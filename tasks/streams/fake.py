@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from operations.messages import StreamEntry, parse_entry_id
 from operations.monitoring.component_status import StreamBacklog
-from tasks.streams.base import Publication, ReadResult, StreamsUnavailableError
+from tasks.streams.base import Publication, ReadResult, StreamsUnavailableError, check_owner
 
 
 class FakeStreamServer:
@@ -18,6 +18,7 @@ class FakeStreamServer:
         self.delivered: dict[str, str] = defaultdict(lambda: "0-0")
         self.pending: dict[str, dict[str, None]] = defaultdict(dict)
         self.markers: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
         self.is_unavailable = False
         self.loses_replies = False
         self.starts = 1
@@ -38,7 +39,7 @@ class FakeStreamServer:
 
     def flush(self) -> None:
         """Delete everything, including groups and markers; ids continue to grow."""
-        for content in (self.streams, self.delivered, self.pending, self.markers, self._deleted):
+        for content in (self.streams, self.delivered, self.pending, self.markers, self.owners, self._deleted):
             content.clear()
 
     def restart(self) -> None:
@@ -64,12 +65,24 @@ class FakeStreamServer:
 class FakeJobStreams:
     """Job streams on a fake server."""
 
-    def __init__(self, server: FakeStreamServer, *, names: Sequence[str]) -> None:
+    def __init__(self, server: FakeStreamServer, *, names: Sequence[str], reader: str = "") -> None:
         self.server = server
         self.names = tuple(names)
+        self._reader = reader
+
+    def take_over(self) -> None:
+        with self.server.call():
+            self.server.owners.update(dict.fromkeys(self.names, self._reader))
+
+    def _check_owners(self) -> None:
+        for name in self.names:
+            check_owner(name, owner=self.server.owners.get(name, self._reader), reader=self._reader)
 
     def ensure_group(self) -> None:
         with self.server.call():
+            for name in self.names:
+                self.server.owners.setdefault(name, self._reader)
+            self._check_owners()
             for name in self.names:
                 self.server.delivered.setdefault(name, "0-0")
 
@@ -84,6 +97,7 @@ class FakeJobStreams:
     def read_new(self, *, count: int, block_ms: int) -> ReadResult:  # noqa: ARG002 - never waits; all adapters are one consumer
         with self.server.call():
             entries = [entry for name in self.names for entry in self._deliver(name, count=count)]
+            self._check_owners()
             pending = sum(len(self.server.pending[name]) for name in self.names)
             return ReadResult(entries, pending, pending_of_others=0)
 
@@ -106,6 +120,16 @@ class FakeJobStreams:
         with self.server.call():
             for entry in entries:
                 self.server.pending[entry.stream].pop(entry.entry_id, None)
+
+    def delivered_after(self, name: str, entry_id: str) -> list[StreamEntry]:
+        with self.server.call():
+            first, last = parse_entry_id(entry_id), parse_entry_id(self.server.delivered[name])
+            entries = [StreamEntry(name, known, fields) for known, fields in self.server.streams[name].items()]
+            return [entry for entry in entries if first < entry.order <= last]
+
+    def deliver_again(self, name: str, entry_id: str) -> None:
+        with self.server.call():
+            self.server.delivered[name] = min(self.server.delivered[name], entry_id, key=parse_entry_id)
 
     def backlogs(self) -> dict[str, StreamBacklog]:
         """Return the backlog. Ages are 0: the ids of this server count entries, not milliseconds."""
@@ -143,6 +167,12 @@ class FakeEventStreams:
         if marker not in self.server.markers:
             self.server.markers[marker] = self.server.add(publication.stream, publication.fields)
         return self.server.markers[marker]
+
+    def published(self, stream: str, dedupe_keys: Sequence[str]) -> dict[str, Mapping[str, str] | None]:
+        with self._call():
+            markers = {key: self.server.markers.get(f"{stream}:{key}") for key in dedupe_keys}
+            entries = self.server.streams[stream]
+            return {key: entries.get(entry_id) for key, entry_id in markers.items() if entry_id is not None}
 
     def last_entry_id(self, stream: str) -> str:
         with self._call():

@@ -24,7 +24,7 @@ MANY = 450
 class Site(Protocol):
     """A server with its streams, as its other users and its operators see it."""
 
-    def jobs(self) -> JobStreams: ...
+    def jobs(self, *, reader: str = "") -> JobStreams: ...
     def events(self) -> EventStreams: ...
     def produce(self, stream: str, **fields: str) -> str: ...
     def produce_many(self, stream: str, *, count: int) -> list[str]: ...
@@ -42,8 +42,8 @@ class FakeSite:
     def __init__(self) -> None:
         self.server = FakeStreamServer()
 
-    def jobs(self) -> JobStreams:
-        return FakeJobStreams(self.server, names=NAMES)
+    def jobs(self, *, reader: str = "") -> JobStreams:
+        return FakeJobStreams(self.server, names=NAMES, reader=reader)
 
     def events(self) -> EventStreams:
         return FakeEventStreams(self.server)
@@ -132,8 +132,8 @@ class RedisSite:
         self.wire = Wire((socket.gethostbyname(parts.hostname or ""), parts.port or 6379))
         self.url = f"redis://127.0.0.1:{self.wire.port}{parts.path}"
 
-    def jobs(self) -> JobStreams:
-        return RedisJobStreams(self.url, names=NAMES)
+    def jobs(self, *, reader: str = "") -> JobStreams:
+        return RedisJobStreams(self.url, names=NAMES, identify=lambda: reader)
 
     def events(self) -> EventStreams:
         return RedisEventStreams(self.url)

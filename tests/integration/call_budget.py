@@ -6,7 +6,7 @@ from tests.integration.cost_harness import Cost, Costs
 
 # What begins and ends in the same way, whatever the job is.
 
-READ = {"XREADGROUP": 1, "XPENDING": 2}
+READ = {"XREADGROUP": 1, "XPENDING": 2, "MGET": 1}
 ACCEPTED = Cost(
     sql=(
         "SELECT 1",
@@ -24,7 +24,7 @@ ASKED = (
     "SELECT operation",  # finished, after the wake-up
     "SELECT runtime",  # for the answer
 )
-CALLED = Cost(sql=("SELECT apitoken", *ASKED), redis={"PING": 1, "XREAD": 1})
+CALLED = Cost(sql=("SELECT apitoken", *ASKED), redis={"SET": 1, "XREAD": 1})
 HINTED = Cost(redis={"LPUSH": 1})
 CLAIMED = ("EXECUTE claim_operation", "SELECT runtime")
 REPLAYED = Cost(

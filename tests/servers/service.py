@@ -66,14 +66,17 @@ class Service:
         *,
         log_folder: Path,
         kinds: Sequence[str] = SPLIT,
+        release: str = "",
         **settings: str,
     ) -> None:
+        """``release``: the Django settings of another release (``tests.servers.releases``)."""
         self.servers = servers
         self.playground = playground
         self.settings = {**_settings(servers, playground), **settings}
         self.client = httpx.Client(base_url=f"http://{self.settings['INTERNAL_HTTP_ADDR']}", timeout=60)
         self.streams = servers.redis.client(servers.redis_database)
         self._log_folder = log_folder
+        self._release = {"DJANGO_SETTINGS_MODULE": release} if release else {}
         self.processes: dict[str, ServiceProcess] = {}
         for name in kinds:
             self._add(name)
@@ -120,9 +123,9 @@ class Service:
         self.processes[name].start()
         self.processes[name].wait_until_up()
 
-    def stop(self) -> dict[str, int]:
-        """SIGTERM all processes that run; their exit codes. Fails when one is not gone within SHUTDOWN_TIMEOUT."""
-        running = {name: one for name, one in self.processes.items() if one.is_running}
+    def stop(self, *names: str) -> dict[str, int]:
+        """SIGTERM these processes, or all, if they run; their exit codes. Fails when one outlives SHUTDOWN_TIMEOUT."""
+        running = {name: one for name, one in self.processes.items() if one.is_running and name in (names or [name])}
         for process in running.values():
             process.terminate()
         return {name: one.wait(timeout_seconds=SHUTDOWN_SECONDS + 2) for name, one in running.items()}
@@ -217,7 +220,7 @@ class Service:
     @property
     def environment(self) -> dict[str, str]:
         """All that its processes see of the machine's environment, and its own settings."""
-        return _environment(self.settings)
+        return {**_environment(self.settings), **self._release}
 
     def _redis_clock_ms(self) -> int:
         seconds, microseconds = self.streams.time()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
+from operations.installation.identity import database_identity
 from operations.messages import job_parsers
 from tasks.loops.base import Loop, LoopCommand
 from tasks.loops.bridge import JobBridge
@@ -18,5 +19,5 @@ class Command(LoopCommand):
 
     def loops(self) -> Sequence[Loop]:
         parsers = job_parsers()
-        streams = RedisJobStreams(settings.RTMANAGER.streams_url, names=list(parsers))
+        streams = RedisJobStreams(settings.RTMANAGER.streams_url, names=list(parsers), identify=database_identity)
         return [JobBridge(streams, parsers=parsers), Sweeper()]

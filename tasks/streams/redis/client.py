@@ -96,7 +96,13 @@ def describe_server(url: str, *, names: Sequence[str], stack: str) -> StreamServ
             now=datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds),
             refusal_of_writes=refusal,
             streams_without_group=[name for name in names if find_group(client, name) is None],
+            owners={name: decode(owner) for name in names if (owner := client.get(owner_key(name))) is not None},
         )
+
+
+def owner_key(name: str) -> str:
+    """Return the key that holds the installation which reads this job stream."""
+    return f"rtm:owner:{name}"
 
 
 def find_group(client: redis.Redis, name: str) -> Any:

@@ -1,6 +1,6 @@
 """The streams that RTM writes, each event exactly once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,7 @@ class RedisEventStreams:
         pipeline = self._client.pipeline(transaction=True)
         for publication in publications:
             flat = [part for pair in publication.fields.items() for part in pair]
-            marker = f"rtm:published:{publication.stream}:{publication.dedupe_key}"
+            marker = _marker(publication.stream, publication.dedupe_key)
             pipeline.eval(_PUBLISH_ONCE, 2, publication.stream, marker, _MARKER_TTL_SECONDS, *flat)
         with self._call("publishing events"):
             # Errors are raised below: the text of redis-py would hold the whole script but not the stream's name.
@@ -64,6 +64,21 @@ class RedisEventStreams:
                 if isinstance(response, redis.RedisError):
                     raise response
         return [decode(entry_id) for entry_id in responses]
+
+    def published(self, stream: str, dedupe_keys: Sequence[str]) -> dict[str, Mapping[str, str] | None]:
+        if not dedupe_keys:
+            return {}
+        with self._call(f"reading {stream}"):
+            markers: Any = self._client.mget([_marker(stream, key) for key in dedupe_keys])
+            entry_ids = {key: decode(entry_id) for key, entry_id in zip(dedupe_keys, markers, strict=True) if entry_id}
+            pipeline = self._client.pipeline(transaction=False)
+            for entry_id in entry_ids.values():
+                pipeline.xrange(stream, min=entry_id, max=entry_id)
+            found = pipeline.execute()
+        return {
+            key: {decode(name): decode(value) for name, value in entries[0][1].items()} if entries else None
+            for key, entries in zip(entry_ids, found, strict=True)
+        }
 
     def last_entry_id(self, stream: str) -> str:
         with self._call(f"inspecting {stream}"):
@@ -75,3 +90,8 @@ class RedisEventStreams:
                 info = {"last-generated-id": b"0-0"}
         self._relies_on_last_ids = True
         return decode(info["last-generated-id"])
+
+
+def _marker(stream: str, dedupe_key: str) -> str:
+    """Return the key of the marker of a published event."""
+    return f"rtm:published:{stream}:{dedupe_key}"

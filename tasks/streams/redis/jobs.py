@@ -1,6 +1,6 @@
 """The job streams, read through one consumer group."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -8,8 +8,8 @@ import structlog
 
 from operations.messages import StreamEntry, parse_entry_id
 from operations.monitoring.component_status import StreamBacklog
-from tasks.streams.base import ReadResult
-from tasks.streams.redis.client import GROUP, connect, decode, find_group, translate_errors
+from tasks.streams.base import ReadResult, check_owner
+from tasks.streams.redis.client import GROUP, connect, decode, find_group, owner_key, translate_errors
 
 log = structlog.get_logger(__name__)
 
@@ -23,17 +23,47 @@ _MAX_COUNTED_LAG = 1000
 class RedisJobStreams:
     """The job streams behind one consumer group."""
 
-    def __init__(self, url: str, *, names: Sequence[str], stale_after_ms: int = _STALE_AFTER_MS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        names: Sequence[str],
+        identify: Callable[[], str] = lambda: "",
+        stale_after_ms: int = _STALE_AFTER_MS,
+    ) -> None:
+        """``identify`` returns the installation that reads; it is called once, before the first read."""
         self._client = connect(url)
         self.names = tuple(names)
+        self._identify = identify
+        self._reader = ""
         self._stale_after_ms = stale_after_ms
         self._had_group = False
 
     def ensure_group(self) -> None:
+        self._claim_streams(nx=True)
         created = [name for name in self.names if self._create_group(name)]
         if created and self._had_group:
             log.warning("consumer_group_recreated", streams=created)
         self._had_group = True
+
+    def take_over(self) -> None:
+        self._claim_streams(nx=False)
+
+    def _claim_streams(self, *, nx: bool) -> None:
+        self._reader = self._reader or self._identify()
+        with translate_errors(f"claiming {' and '.join(self.names)}", self._client):
+            pipeline = self._client.pipeline(transaction=False)
+            for name in self.names:
+                pipeline.set(owner_key(name), self._reader, nx=nx)
+            pipeline.mget([owner_key(name) for name in self.names])
+            owners = pipeline.execute()[-1]
+        self._check_owners(owners)
+
+    def _check_owners(self, owners: Sequence[bytes | None]) -> None:
+        for name, owner in zip(self.names, owners, strict=True):
+            # A server that lost its data knows no owner; the group is missing then, too.
+            if owner is not None:
+                check_owner(name, owner=decode(owner), reader=self._reader)
 
     def _create_group(self, name: str) -> bool:
         with translate_errors(f"creating the consumer group of {name}", self._client):
@@ -80,7 +110,7 @@ class RedisJobStreams:
     def read_new(self, *, count: int, block_ms: int) -> ReadResult:
         with translate_errors(f"reading jobs of {' and '.join(self.names)}", self._client):
             try:
-                response, *summaries = self._read(count=count, block_ms=block_ms)
+                response, *summaries, owners = self._read(count=count, block_ms=block_ms)
             except redis.ResponseError as error:
                 # A blocked read gets UNBLOCKED when its stream is deleted.
                 if not any(code in str(error) for code in ("NOGROUP", "UNBLOCKED")):
@@ -88,7 +118,8 @@ class RedisJobStreams:
                 # The server lost its data. Start over: recorded jobs are not accepted twice.
                 self.ensure_group()
                 # Read again: an empty result would claim that no stream holds an older entry.
-                response, *summaries = self._read(count=count, block_ms=block_ms)
+                response, *summaries, owners = self._read(count=count, block_ms=block_ms)
+        self._check_owners(owners)
         consumers = [consumer for summary in summaries for consumer in summary["consumers"]]
         ours = sum(consumer["pending"] for consumer in consumers if decode(consumer["name"]) == CONSUMER)
         return ReadResult(_entries(response), ours, sum(summary["pending"] for summary in summaries) - ours)
@@ -99,6 +130,8 @@ class RedisJobStreams:
         pipeline.xreadgroup(GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None)
         for name in self.names:
             pipeline.xpending(name, GROUP)
+        # Last: an installation that took over while this read waited must get the entries.
+        pipeline.mget([owner_key(name) for name in self.names])
         return pipeline.execute()
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:
@@ -109,6 +142,27 @@ class RedisJobStreams:
                 if ids:
                     pipeline.xack(name, GROUP, *ids)
             pipeline.execute()
+
+    def delivered_after(self, name: str, entry_id: str) -> list[StreamEntry]:
+        with translate_errors(f"reading {name}", self._client):
+            last, entries, after = self._last_delivered(name), [], entry_id
+            while page := self._page(name, after=after, last=last):
+                entries += page
+                after = page[-1].entry_id
+            return entries
+
+    def _page(self, name: str, *, after: str, last: str) -> list[StreamEntry]:
+        response: Any = self._client.xrange(name, min=f"({after}", max=last, count=_PAGE)
+        return _entries([(name.encode(), response)])
+
+    def deliver_again(self, name: str, entry_id: str) -> None:
+        with translate_errors(f"setting the position of the consumer group of {name}", self._client):
+            if parse_entry_id(self._last_delivered(name)) > parse_entry_id(entry_id):
+                self._client.xgroup_setid(name, GROUP, entry_id)
+
+    def _last_delivered(self, name: str) -> str:
+        group = find_group(self._client, name)
+        return decode(group["last-delivered-id"]) if group else "0-0"
 
     def backlogs(self) -> dict[str, StreamBacklog]:
         with translate_errors(f"measuring {' and '.join(self.names)}", self._client):
