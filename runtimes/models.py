@@ -209,7 +209,8 @@ class Installation(models.Model):
 
     ``state_root_id`` is the id in the marker file of the state root; empty until the marker has been written.
     ``restored_at`` is when a database restore was last detected or declared. ``settled_at`` is when the records had
-    been compared with Docker after that restore.
+    been compared with Docker after that restore. ``oldest_version`` is the oldest version of RTM that works with the
+    tables; empty until a migration sets it.
     """
 
     ONLY_ID: ClassVar[int] = 1
@@ -218,6 +219,7 @@ class Installation(models.Model):
     state_root_id = models.TextField(blank=True, default="")
     restored_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
+    oldest_version = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         constraints: ClassVar = [

@@ -168,6 +168,9 @@ def restore_permissions(apps: Any, _schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
+    # Version 0.1.0 does not know the new names.
+    oldest_version = "0.2.0"
+
     dependencies = [
         ("operations", "0009_engine_runs"),
         # It creates the groups with the old names of the permissions.

@@ -11,16 +11,18 @@ from uuid import uuid4
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Q
 from django.utils import timezone
 
 from operations.dead_letters import store
 from operations.installation import state_root
+from operations.installation.identity import database_identity
+from operations.installation.schema import shipped_migrations
 from operations.messages import job_parsers
 from operations.models import Operation
 from operations.monitoring.bounded_call import Deadline, SingleFlight, wait
-from operations.monitoring.heartbeats import LOOPS, live_workers
+from operations.monitoring.heartbeats import LOOPS, running_processes
 from rtmanager.doctor.facts import Containers, Database, Facts, StateRoot
 from rtmanager.monitoring.snapshot import take_snapshot
 from runtimes.containers import connect
@@ -49,12 +51,13 @@ def gather() -> Facts:
     found = {name: value for name, (value, _skew) in answers.items()}
     return Facts(
         config=settings.RTMANAGER,
+        version=settings.RTM_VERSION,
         state_root=inspect_state_root(settings.RTMANAGER.game_state_root),
         database=found.get("postgresql"),
         redis=found.get("redis"),
         engine=found.get("docker"),
         containers=found.get("containers"),
-        workers=found.get("workers"),
+        processes=found.get("processes"),
         components=components,
         unreachable={name: outcome.failure for name, outcome in outcomes.items() if outcome.failure},
         refused=frozenset(name for name, outcome in outcomes.items() if isinstance(outcome.error, DockerRefusedError)),
@@ -94,12 +97,13 @@ def _query_database() -> Answer:
         version, encoding, is_replica, is_read_only, connections, most, server_time = cursor.fetchone()
     # The server read its clock about halfway between the request and the response.
     skew = server_time - (before + (datetime.now(UTC) - before) / 2)
-    unapplied = _unapplied_migrations()
+    unapplied, newer = _compare_migrations()
     # Without its tables, a database has no other facts.
     counts = {} if unapplied else _count(is_read_only=is_read_only)
     server = Database(
-        version, encoding, is_replica, is_read_only, _shares_sessions(), unapplied, connections, most, **counts
-    )
+        version, encoding, is_replica, is_read_only, _shares_sessions(), unapplied, newer, database_identity(),
+        connections, most, **counts,
+    )  # fmt: skip
     return server, skew
 
 
@@ -127,10 +131,12 @@ def _shares_sessions() -> bool:
         other.close()
 
 
-def _unapplied_migrations() -> list[str]:
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    return [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan]
+def _compare_migrations() -> tuple[list[str], list[str]]:
+    """Return the migrations that are not applied, and those that are applied but unknown to this version."""
+    shipped, applied = shipped_migrations(), set(MigrationRecorder(connection).applied_migrations())
+    apps = {app for app, _name in shipped}
+    newer = [migration for migration in applied - shipped if migration[0] in apps]
+    return [".".join(one) for one in sorted(shipped - applied)], [".".join(one) for one in sorted(newer)]
 
 
 def _count(*, is_read_only: bool) -> dict[str, Any]:
@@ -183,6 +189,6 @@ _QUERIES = [
     SingleFlight[Answer]("redis", _query_redis),
     SingleFlight[Answer]("docker", _query_docker),
     SingleFlight[Answer]("containers", _query_containers),
-    SingleFlight[Answer]("workers", lambda: (live_workers(), None)),
+    SingleFlight[Answer]("processes", lambda: (running_processes(), None)),
     SingleFlight[Answer]("broker", lambda: (ping_broker(), None)),
 ]

@@ -49,6 +49,7 @@ def check_dependencies(facts: Facts) -> Iterator[Check]:
         yield _unreachable(facts, "redis", "Start Redis, or correct RTMANAGER_REDIS_URL.")
     else:
         yield from run_each(_OF_REDIS, facts.redis)
+        yield Check("job streams", *_stream_owners(facts))
     if facts.engine is None:
         advice = "Start Docker, or correct RTMANAGER_DOCKER_HOST and the permissions of its socket."
         yield _unreachable(facts, "docker", _REFUSED if "docker" in facts.refused else advice)
@@ -67,6 +68,8 @@ def check_components(facts: Facts) -> Iterator[Check]:
     if "broker" in facts.unreachable:
         yield _unreachable(facts, "broker", "Start Redis, or correct RTMANAGER_CELERY_BROKER_URL and its TLS options.")
     yield Check("workers", *_workers(facts))
+    yield Check("versions", *_versions(facts))
+    yield Check("stack of the processes", *_stacks(facts))
     for name, status in facts.components.items():
         title = _TITLES.get(name, f"leader of {name}" if name in LOOPS else name)
         yield Check(title, *_component(name, status, holder=_holder(facts, name)))
@@ -93,8 +96,12 @@ def _postgres_version(database: Database) -> Result:
 
 
 def _migrations(database: Database) -> Result:
-    missing = ", ".join(database.unapplied_migrations)
-    return fail(f"not applied: {missing}", "Run: manage.py migrate") if missing else ok("all applied")
+    if database.unapplied_migrations:
+        return fail(f"not applied: {', '.join(database.unapplied_migrations)}", "Run: manage.py migrate")
+    if database.newer_migrations:
+        found = f"applied by a newer version: {', '.join(database.newer_migrations)}"
+        return warn(found, "Fine during an upgrade; then restart this process with the newer version.")
+    return ok("all applied")
 
 
 def _connections(database: Database) -> Result:
@@ -138,6 +145,19 @@ def _redis_memory(server: StreamServer) -> Result:
     if server.eviction != "noeviction":
         return fail(found, "Set maxmemory-policy noeviction: a full Redis would delete jobs.")
     return ok(found)
+
+
+def _stream_owners(facts: Facts) -> Result:
+    ours = facts.database.identity if facts.database else ""
+    owners = facts.redis.owners if facts.redis else {}
+    foreign = [f"{stream} belongs to {owner}" for stream, owner in owners.items() if ours and owner != ours]
+    if foreign:
+        advice = (
+            "Give each installation its own streams (RTMANAGER_START_JOBS_STREAM, RTMANAGER_STOP_JOBS_STREAM) or its "
+            "own database of Redis. If RTM has moved here, stop the other one, then run: manage.py database_restored"
+        )
+        return fail(f"{'; '.join(foreign)}; this is {ours}", advice)
+    return ok("of this installation")
 
 
 def _redis_groups(server: StreamServer) -> Result:
@@ -201,12 +221,34 @@ def _clocks(facts: Facts) -> Result:
 
 
 def _workers(facts: Facts) -> Result:
-    if facts.workers is None:
+    if facts.processes is None:
         return warn("unknown", "Fix PostgreSQL first: workers write heartbeats into it.")
-    if not facts.workers:
+    workers = [one.process for one in facts.processes if one.kind == "worker"]
+    if not workers:
         advice = "Start: celery -A rtmanager worker …, as in the README, with this environment."
         return fail("no worker has written a heartbeat within the last minute", advice)
-    return ok(f"{len(facts.workers)}: {', '.join(sorted(facts.workers))}")
+    return ok(f"{len(workers)}: {', '.join(sorted(workers))}")
+
+
+def _versions(facts: Facts) -> Result:
+    others = [one for one in facts.processes or () if one.version != facts.version]
+    if others:
+        found = ", ".join(f"{one} has version {one.version or '0.1.0'}" for one in others)
+        return warn(f"this is {facts.version}, but {found}", "Fine during an upgrade; then restart these processes.")
+    return ok(f"all {facts.version}")
+
+
+def _stacks(facts: Facts) -> Result:
+    stack = facts.config.stack
+    others = [one for one in facts.processes or () if one.stack not in ("", stack)]
+    if others:
+        found = ", ".join(f"{one} has {one.stack}" for one in others)
+        advice = (
+            "Give all processes of an installation the same RTMANAGER_STACK, and each installation its own database or "
+            "schema (RTMANAGER_DATABASE_URL)."
+        )
+        return fail(f"RTMANAGER_STACK is {stack} here, but {found}", advice)
+    return ok(f"all of stack {stack}")
 
 
 def _component(name: str, status: ComponentStatus, *, holder: str) -> Result:

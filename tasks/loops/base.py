@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
+from operations.installation.schema import refuse_unfit_schema
 from runtimes.exceptions import RuntimeManagerError
 from runtimes.process import backoff
 from tasks.loops.leader_election import LeaderElection
@@ -135,8 +136,10 @@ class LoopCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002 - Django's signature
         """Run until asked to stop. Return when all loops have ended, or SHUTDOWN_TIMEOUT is over.
 
-        If a loop hangs, the process ends with exit code 70 instead.
+        If a loop hangs, the process ends with exit code 70 instead. Raises CommandError if the tables are not those of
+        this version.
         """
+        refuse_unfit_schema()
         stopping = threading.Event()
 
         def stop(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler

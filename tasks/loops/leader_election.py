@@ -9,14 +9,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 
-from operations.monitoring.heartbeats import ThrottledHeartbeat
+from operations.monitoring.heartbeats import ThrottledHeartbeat, record_stop
 from operations.queue.database import key_of
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,9 @@ class LeaderElection:
         """Let a standby take over at once. Idempotent."""
         if self._is_ours():
             log.info("leadership_released", leadership=self.name)
+            # While the lock is held: a successor must not be recorded as stopped.
+            with suppress(DatabaseError, InterfaceError):
+                record_stop(self.name)
         self._held_on = None
         connection.close()
 

@@ -62,6 +62,8 @@ def test_both_lead_and_both_serve(installations: list[Service], engine_image: st
         wait_for(partial(_all_lead, service), what="each loop of this installation to lead")
         pids = {check["found"].partition("PostgreSQL session ")[2].partition(",")[0] for check in doctor(service)}
         assert len(pids) == len(LOOPS)
+        shared = {name: checks(service)[name]["status"] for name in ("job streams", "stack", "stack of the processes")}
+        assert set(shared.values()) == {"ok"}, shared
 
 
 def _all_lead(service: Service) -> bool:
@@ -76,5 +78,10 @@ def leaders(service: Service) -> set[str]:
 
 def doctor(service: Service) -> list[dict[str, str]]:
     """The checks of the leaderships."""
-    checks = json.loads(service.client.get("/api/v1/internal/doctor").text)["checks"]
-    return [check for check in checks if check["name"].startswith("leader of ")]
+    return [check for name, check in checks(service).items() if name.startswith("leader of ")]
+
+
+def checks(service: Service) -> dict[str, dict[str, str]]:
+    """All checks of the doctor, by name."""
+    found = json.loads(service.client.get("/api/v1/internal/doctor").text)["checks"]
+    return {check["name"]: check for check in found}

@@ -1,20 +1,13 @@
 """The migrations of this version, run on the filled database of version 0.1.0, forward and back."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
 
+import psycopg2
 import pytest
 
-from tests.paths import ROOT
 from tests.servers.databases import PostgresServer
+from tests.servers.old_release import VERSION_0_1_0, OldDatabase
 
-# The last migrations of version 0.1.0.
-VERSION_0_1_0 = {"operations": "0008", "runtimes": "0002", "console": "0001"}
 GAME = "old-game"
 CONTAINER = "c" * 64
 
@@ -41,16 +34,10 @@ INSERT INTO operations_blackbox (game_id, container_id, occurrence, cause, occur
 INSERT INTO operations_imagepull (image_ref, operation_id, fence, began_at, outcome, error_message)
     SELECT 'engine:1.0.0', min(id), 1, now() - interval '1 minute', '', '' FROM operations_operation;
 INSERT INTO operations_pulse (name, who, beat_at, detail)
-    VALUES ('clock', 'host:1', now(), '{{}}'), ('relist', 'host:1', now(), '{{}}'), ('bridge', 'host:2', now(), '{{}}');
+    SELECT name, host, now() - interval '5 minutes', '{{}}'
+      FROM (VALUES ('clock', 'host:1'), ('relist', 'host:1'), ('bridge', 'host:2')) AS stopped (name, host);
 INSERT INTO operations_tally (series, labels, bucket, number, seconds) VALUES ('black_boxes', 'exited', 0, 41, 0);
 """  # noqa: S608 - constants of this module
-_MIGRATE = """
-import django, json, sys
-from django.core.management import call_command
-django.setup()
-for target in json.loads(sys.argv[1]):
-    call_command("migrate", *target, verbosity=0)
-"""
 VIEWER_OF_REPORTS = """
     SELECT groups.name FROM auth_group AS groups
       JOIN auth_group_permissions AS granted ON granted.group_id = groups.id
@@ -58,27 +45,6 @@ VIEWER_OF_REPORTS = """
       JOIN django_content_type AS kind ON kind.id = permission.content_type_id
      WHERE kind.model = %s AND permission.codename = %s ORDER BY 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class OldDatabase:
-    """A database of its own, migrated by ``manage.py`` in a process of its own."""
-
-    server: PostgresServer
-    name: str
-
-    def migrate(self, *targets: tuple[str, ...]) -> None:
-        environment = {
-            **os.environ,
-            "RTMANAGER_DATABASE_URL": self.server.url(self.name),
-            "DJANGO_SETTINGS_MODULE": "rtmanager.settings",
-        }
-        command = [sys.executable, "-c", _MIGRATE, json.dumps(targets or [()])]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-
-    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        return self.server.rows(self.name, query, *parameters)
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +126,57 @@ def test_the_upgrade_can_be_undone(old_database: OldDatabase) -> None:
     assert old_database.rows(VIEWER_OF_REPORTS, "blackbox", "view_blackbox") == [("admin",), ("operator",), ("viewer",)]
     old_database.server.execute(old_database.name, "UPDATE operations_imagepull SET ended_at = now()")
     assert ("image_pull", "unknown") in old_database.rows("SELECT series, labels FROM operations_tallyentry")
+
+
+def test_the_upgrade_waits_until_the_processes_of_the_old_version_are_stopped(old_database: OldDatabase) -> None:
+    old_database.server.execute(
+        old_database.name,
+        "UPDATE operations_pulse SET beat_at = now() WHERE name = 'bridge';"
+        "INSERT INTO operations_pulse (name, who, beat_at, detail) VALUES ('worker:host:3', 'host:3', now(), '{}')",
+    )
+
+    refused = old_database.try_to_migrate()
+
+    assert refused.returncode == 1
+    assert "these migrations need version 0.2.0 or newer, but RTM is running: " in refused.stderr
+    assert "bridge (host:2) of version 0.1.0, worker:host:3 (host:3) of version 0.1.0" in refused.stderr
+    assert old_database.rows("SELECT count(*) FROM operations_pulse") == [(4,)]
+
+
+# What processes of version 0.1.0 execute, shortened to what the upgrade concerns. Its relay reads and marks messages,
+# whose table did not change; before each pass it writes the heartbeat of its leadership, which fails.
+STATEMENTS_OF_0_1_0: Mapping[str, str] = {
+    "heartbeat of a loop": "INSERT INTO operations_pulse (name, who, beat_at) VALUES ('relay', 'host:1', now())",
+    "bridge and REST: accept": """
+        INSERT INTO operations_operation (game_id, op_kind, op_source, source_ref, job_key, arguments, image_ref,
+            hinted_at, state, error_code, error_message, container_id, engine_endpoint, steps, attempt, deferrals,
+            awaits_image, claimed_by)
+        VALUES ('old-game', 'stop', 'lobby_stream', '2-0', 'runtime:stop_jobs:2-0', '{}', '', now(), 'accepted', '', '',
+            '', '', '[]', 0, 0, '', '')""",
+    "worker: claim": """
+        UPDATE operations_operation AS mine SET state = 'running', fence = nextval('operations_fence_seq'),
+            attempt = attempt + 1, claimed_by = 'host:9', lease_until = now() + interval '1 minute',
+            started_at = coalesce(started_at, now()), not_before = NULL, awaits_image = ''
+         WHERE state = 'accepted'""",
+    "worker: defer": "UPDATE operations_operation SET state = 'accepted', deferrals = deferrals + 1 WHERE state <> 'x'",
+    "worker: begin a pull": """
+        INSERT INTO operations_imagepull AS last (image_ref, operation_id, fence, began_at, outcome, error_message)
+        SELECT 'engine:2', min(id), 1, now(), '', '' FROM operations_operation""",
+    "sweeper: hint": "UPDATE operations_operation SET hinted_at = now() WHERE state = 'accepted'",
+    "watcher: keep a report": "INSERT INTO operations_blackbox (game_id) VALUES ('g')",
+    "scheduler: fold counters": "INSERT INTO operations_tally (series, labels) VALUES ('s', '')",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STATEMENTS_OF_0_1_0)
+def test_a_process_of_the_old_version_fails_after_the_upgrade_and_changes_nothing(
+    old_database: OldDatabase, what: str
+) -> None:
+    old_database.migrate()
+    everything = "SELECT to_jsonb(o) FROM operations_operation AS o ORDER BY id"
+    before = old_database.rows(everything), old_database.rows("SELECT last_value FROM operations_fence_seq")
+
+    with pytest.raises((psycopg2.errors.UndefinedColumn, psycopg2.errors.UndefinedTable)):
+        old_database.server.execute(old_database.name, STATEMENTS_OF_0_1_0[what])
+
+    assert (old_database.rows(everything), old_database.rows("SELECT last_value FROM operations_fence_seq")) == before

@@ -5,12 +5,15 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
 
 from operations.models import Operation
+from operations.monitoring import heartbeats
 from rtmanager.doctor.collect import gather
 from runtimes.containers.fake.adapter import FakeDocker
+from tasks.streams.redis.jobs import RedisJobStreams
 from tests.conftest import RtmSettings
 from tests.integration.rest_harness import start
 
@@ -37,7 +40,9 @@ def test_facts_are_collected_from_all_servers(engine: FakeDocker) -> None:
     assert facts.redis.name in {"Redis", "Valkey"}
     assert facts.redis.role == "master"
     assert sorted(facts.redis.streams_without_group) == ["runtime:start_jobs", "runtime:stop_jobs"]
-    assert facts.workers == []
+    assert facts.processes == []
+    assert facts.database.newer_migrations == []
+    assert facts.redis.owners == {}
     assert sorted(facts.clock_skew) == ["docker", "postgresql", "redis"]
 
 
@@ -76,6 +81,25 @@ def test_containers_of_another_database_in_our_stack_are_reported(client: Client
 
     assert ours["status"] == "ok"
     assert checks_over_http(client)["stack"]["status"] == "warning"
+
+
+def test_what_two_installations_share_by_mistake_is_reported(
+    client: Client, engine: FakeDocker, rtm_settings: RtmSettings
+) -> None:
+    del engine
+    heartbeats.record_heartbeat("worker:host:7")
+    streams = RedisJobStreams(
+        settings.RTMANAGER.streams_url, names=["runtime:start_jobs"], identify=lambda: "database b"
+    )
+    streams.ensure_group()
+
+    rtm_settings(stack="second")
+    checks = checks_over_http(client)
+
+    assert checks["job streams"]["status"] == "failed"
+    assert "runtime:start_jobs belongs to database b; this is database " in checks["job streams"]["found"]
+    assert checks["stack of the processes"]["status"] == "failed"
+    assert "RTMANAGER_STACK is second here, but worker (" in checks["stack of the processes"]["found"]
 
 
 def test_the_command_prints_the_checks_and_exits_with_1_if_one_failed(engine: FakeDocker) -> None:

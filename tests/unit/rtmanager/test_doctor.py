@@ -8,7 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from operations.monitoring.component_status import OK, STARTING, ComponentState, ComponentStatus
-from operations.monitoring.heartbeats import HeartbeatName
+from operations.monitoring.heartbeats import HeartbeatName, Process
+from rtmanager import __version__
 from rtmanager.config import Config
 from rtmanager.doctor.checks import Check, Status
 from rtmanager.doctor.collect import inspect_state_root
@@ -33,7 +34,7 @@ HEALTHY = Facts(
     redis=StreamServer("Redis", "7.2.4", "master", True, 0, "noeviction", NOW),  # noqa: FBT003 - as the server reports it
     engine=DockerInfo("27.1.0", "1.46", live_restore=True, limits={"memory": True, "processes": True}),
     containers=Containers(owned=3, unknown=[], network_exists=True),
-    workers=["worker1@host"],
+    processes=[Process("worker", "host:7", __version__, "default")],
     components={HeartbeatName.CANARY: OK, HeartbeatName.BRIDGE: OK, "outbox": OK},
     clock_skew={"postgresql": timedelta(seconds=0.01), "docker": timedelta(seconds=-0.2)},
 )
@@ -120,8 +121,9 @@ def test_check_names_are_unique() -> None:
         (other("state_root", is_writable=False), "state root", "failed", "read-write"),
         (other("state_root", mode=0o777), "state root", "warning", "chmod o-w"),
         (other("state_root", free=GIB // 2), "free space", "warning", "Free some space"),
-        (replace(HEALTHY, workers=[]), "workers", "failed", "celery -A rtmanager worker"),
-        (replace(HEALTHY, workers=None), "workers", "warning", "PostgreSQL first"),
+        (replace(HEALTHY, processes=[]), "workers", "failed", "celery -A rtmanager worker"),
+        (other("database", newer_migrations=["operations.0099_next"]), "migrations", "warning", "newer version"),
+        (replace(HEALTHY, processes=None), "workers", "warning", "PostgreSQL first"),
         (replace(HEALTHY, unreachable={"broker": "refused"}), "broker", "failed", "RTMANAGER_CELERY_BROKER_URL"),
         (other("redis", refusal_of_writes="OOM command not allowed"), "redis", "failed", "maxmemory"),
         (replace(HEALTHY, components={"canary": FAILED}), "scheduler and worker", "failed", "Start a worker"),
@@ -200,3 +202,42 @@ def test_docker_info_is_parsed() -> None:
     assert (engine.version, engine.os_type, engine.live_restore) == ("20.10.24", "linux", False)
     assert (engine.limits["memory"], engine.limits["processes"]) == (True, False)
     assert engine.now == NOW + timedelta(microseconds=123456)
+
+
+class TestTwoInstallations:
+    """What two installations may share by mistake is reported with both sides."""
+
+    def test_job_streams_of_another_database_are_reported(self) -> None:
+        facts = other("redis", owners={"runtime:start_jobs": "database other"})
+        facts = replace(facts, database=replace(HEALTHY.database, identity="database ours"))  # type: ignore[type-var]
+
+        check = check_named(facts, "job streams")
+
+        assert check.status == Status.FAILED
+        assert check.found == "runtime:start_jobs belongs to database other; this is database ours"
+        assert "RTMANAGER_START_JOBS_STREAM" in check.advice
+
+    def test_own_job_streams_are_no_problem(self) -> None:
+        facts = other("redis", owners={"runtime:start_jobs": "database ours"})
+        facts = replace(facts, database=replace(HEALTHY.database, identity="database ours"))  # type: ignore[type-var]
+
+        assert check_named(facts, "job streams").status == Status.OK
+
+    def test_processes_of_another_stack_on_this_database_are_reported(self) -> None:
+        facts = replace(HEALTHY, processes=[Process("worker", "host:7", __version__, "staging")])
+
+        check = check_named(facts, "stack of the processes")
+
+        assert check.status == Status.FAILED
+        assert check.found == "RTMANAGER_STACK is default here, but worker (host:7) has staging"
+        assert "its own database" in check.advice
+
+
+@pytest.mark.parametrize(("version", "shown"), [("0.3.0", "0.3.0"), ("", "0.1.0")])
+def test_processes_of_another_version_are_reported(version: str, shown: str) -> None:
+    facts = replace(HEALTHY, processes=[*(HEALTHY.processes or ()), Process("relay", "host:8", version, "default")])
+
+    check = check_named(facts, "versions")
+
+    assert check.status == Status.WARNING
+    assert check.found == f"this is {__version__}, but relay (host:8) has version {shown}"

@@ -208,7 +208,7 @@ def test_requests_are_counted_by_the_pattern_of_their_route(client: Client) -> N
 
 
 def test_workers_with_a_heartbeat_are_counted_with_their_slots(client: Client) -> None:
-    heartbeat.write_heartbeat(slots=16, busy=3)
+    heartbeats.record_heartbeat("worker:host:7", **heartbeat.describe(16, busy=3))
     heartbeats.record_heartbeat("worker:gone:1", slots=16, busy=16)
     Heartbeat.objects.filter(name="worker:gone:1").update(seen_at=Now() - timedelta(minutes=2))
 

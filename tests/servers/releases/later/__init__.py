@@ -1,0 +1,1 @@
+"""The release after the next one: the column is gone."""

@@ -1,0 +1,1 @@
+"""The next release: one column more."""
