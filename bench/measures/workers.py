@@ -5,18 +5,16 @@ ignore SIGTERM only wait inside Docker, so only the service itself could keep wo
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-
-from docker.errors import ImageNotFound
 
 from bench.contest import Contest, Contestant
 from bench.measures.throughput import our_turn, sdk_name, sdk_turn
 from bench.report.figure import Goal
 from bench.rivals.docker_sdk import RawSdk
 from bench.rivals.spec import Specs
-from bench.testbed.testbed import Testbed, Testbeds, fresh
-from deploy.local.docker.sample_images import REPOSITORY, build_engine
+from bench.testbed.testbed import STUBBORN_IMAGE, Testbed, Testbeds, fresh
+from deploy.local.docker.sample_images import build_engine
 from deploy.local.system.errors import LocalError
 from deploy.local.system.shell import wait_until
 from rtmanager.database_urls import connect
@@ -25,7 +23,6 @@ _COUNTS = (1, 2, 4)
 _MORE = _COUNTS[1:]
 _GAIN_LIMIT, _WAITING_LIMIT = 0.9, 0.95
 _GRACE_SECONDS = 1
-_STUBBORN = f"{REPOSITORY}:1.0.9"
 _READY_SECONDS = 60.0
 # A worker that exits deletes its heartbeat.
 _LIVE_WORKERS = """
@@ -67,7 +64,7 @@ def fresh_starts(testbeds: Testbeds, each: int) -> Iterator[Contest]:
 def waiting(testbeds: Testbeds, each: int) -> Iterator[Contest]:
     """Stops of engines that Docker kills after their grace period."""
     testbed = _testbed(testbeds)
-    build_engine(testbed.docker, _STUBBORN, command=("sh", "-c", "trap '' TERM; sleep 1000000"))
+    build_engine(testbed.docker, STUBBORN_IMAGE, command=("sh", "-c", "trap '' TERM; sleep 1000000"))
     yield Contest(
         "One worker, two, four, when Docker only waits",
         "per s",
@@ -90,8 +87,6 @@ def waiting(testbeds: Testbeds, each: int) -> Iterator[Contest]:
             )
         ],
     )
-    with suppress(ImageNotFound):
-        testbed.docker.images.remove(_STUBBORN)
 
 
 def _testbed(testbeds: Testbeds) -> Testbed:
@@ -107,7 +102,7 @@ def _start(testbed: Testbed, games: int, count: int) -> float:
 def _stop(testbed: Testbed, games: int, count: int) -> float:
     set_workers(testbed, max(_COUNTS))
     names = fresh("stubborn", games)
-    testbed.started_at_once(names, image_ref=_STUBBORN)
+    testbed.started_at_once(names, image_ref=STUBBORN_IMAGE)
     set_workers(testbed, count)
     per_second = testbed.stopped_at_once(names)
     testbed.remove(names)

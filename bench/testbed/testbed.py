@@ -15,7 +15,7 @@ from typing import Any
 import docker
 import httpx
 import redis
-from docker.errors import DockerException
+from docker.errors import DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
 from bench.testbed.listener import Arrival, Listener
@@ -23,7 +23,7 @@ from deploy.local.console import Console
 from deploy.local.docker import cleanup
 from deploy.local.docker.daemon import connect_docker
 from deploy.local.docker.network import remove_bridge
-from deploy.local.docker.sample_images import SAMPLE_TAGS
+from deploy.local.docker.sample_images import REPOSITORY, SAMPLE_TAGS
 from deploy.local.stack import Stack, running
 from deploy.local.stack_options import StackOptions
 from deploy.local.system.errors import LocalError
@@ -32,6 +32,8 @@ from rtmanager.config import PREFIX, Config
 from runtimes.container_spec import LABEL_OWNER, LABEL_STACK, OWNER
 
 IMAGE = SAMPLE_TAGS[0]
+# An engine that ignores SIGTERM; the measure that needs it builds it.
+STUBBORN_IMAGE = f"{REPOSITORY}:1.0.9"
 WORKSPACE = workspace_of("bench")
 # Where the figure of ``make run`` starts a second stack, on the engine of the first.
 READY_WORKSPACE = workspace_of("bench-ready")
@@ -263,6 +265,8 @@ def _remove_remains(docker_host: str, workspace: Workspace) -> None:
                 cleanup.remove_games(client, one)
         for identity in (workspace.identity, READY_WORKSPACE.identity):
             cleanup.remove_networks(client, identity)
+        with suppress(ImageNotFound):
+            client.images.remove(STUBBORN_IMAGE)
 
 
 def forget_the_environment() -> None:
