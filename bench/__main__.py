@@ -64,7 +64,8 @@ def _run(wanted: Options, console: Console) -> Mapping[str, str]:
             "names": wanted.only,
             "quick": wanted.quick,
         }
-        file = WORKSPACE.home / f"unfinished-{setting['engine']}.json"
+        kind = "quick" if wanted.quick else "full"
+        file = WORKSPACE.home / f"unfinished-{kind}-{setting['engine']}.json"
         session = open_session(file, setting, archive, say=console.say, fresh=wanted.fresh)
         runner = Runner(
             session=session,

@@ -33,7 +33,7 @@ from runtimes.container_spec import LABEL_OWNER, LABEL_STACK, OWNER
 
 IMAGE = SAMPLE_TAGS[0]
 # An engine that ignores SIGTERM; the measure that needs it builds it.
-STUBBORN_IMAGE = f"{REPOSITORY}:1.0.9"
+STUBBORN_IMAGE = f"{REPOSITORY}-stubborn:1.0.0"
 WORKSPACE = workspace_of("bench")
 # Where the figure of ``make run`` starts a second stack, on the engine of the first.
 READY_WORKSPACE = workspace_of("bench-ready")
