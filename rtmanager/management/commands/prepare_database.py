@@ -16,7 +16,7 @@ _PAUSE_SECONDS = 1.0
 class Command(BaseCommand):
     """Idempotent, also if several containers start at once: ``migrate`` lets one of them work, the others wait.
 
-    Raises CommandError if PostgreSQL does not respond.
+    Raises CommandError if PostgreSQL does not respond, and like ``ensure_admin``.
     """
 
     help = "Wait for PostgreSQL up to a minute, run the migrations, and create the superuser of the settings."
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             return
         wait_for_database()
         call_command("migrate", interactive=False, verbosity=1, stdout=self.stdout)
-        call_command("ensure_admin", stdout=self.stdout)
+        call_command("ensure_admin", stdout=self.stdout, stderr=self.stderr)
 
 
 def wait_for_database(
