@@ -5,24 +5,50 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from operations.kinds import REQUESTABLE
 from rtmanager.console.admin.base import ConsoleAdmin, ReadOnly
 from rtmanager.console.confirmation import ReasonForm, Target, render_confirmation
 from runtimes import api_tokens
 from runtimes.formatting import format_duration
 from runtimes.models import ApiToken
+from runtimes.states import CallerName, Scope
 
 # Time to bring the new token to the clients of the old one.
 _GRACE = format_duration(api_tokens.ROTATION_GRACE)
+# The permissions of the console for what the scopes of a token permit.
+_READ = frozenset(
+    {"runtimes.view_runtime"}
+    | {f"operations.view_{model}" for model in ("operation", "outboxevent", "deadletter", "exitreport")}
+)
+_OPERATE = frozenset(kind.permission for kind in REQUESTABLE.values())
+_OPERATE_AS_ADMIN = frozenset({"operations.change_deadletter"})
 _ROTATE_PREVIEW = f"Creates a new token and shows it once. The current token stays valid for {_GRACE}."
 
 
+def rights_beyond(user: User | AnonymousUser, *, caller: str, scopes: str) -> str:
+    """Return what a token permits and the user may not do, as a sentence for the user; empty: nothing.
+
+    A user who creates or rotates a token gets its secret, and so its rights.
+    """
+    needed: frozenset[str] = frozenset()
+    if Scope.READ in scopes.split():
+        needed |= _READ
+    if Scope.OPERATE in scopes.split():
+        needed |= _OPERATE | (_OPERATE_AS_ADMIN if caller == CallerName.ADMIN else frozenset())
+    missing = sorted(permission for permission in needed if not user.has_perm(permission))
+    return f"The token would give you permissions that you do not have: {', '.join(missing)}." if missing else ""
+
+
 class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for mypy only, not at run time
-    """A new token's name, caller and scopes. The service generates its secret."""
+    """A new token's name, caller and scopes. The service generates its secret. ``user`` creates it."""
+
+    user: User | AnonymousUser = AnonymousUser()
 
     class Meta:
         model = ApiToken
@@ -39,6 +65,12 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for my
         if api_tokens.name_is_taken(name):
             raise forms.ValidationError("A current token has this name. Rotate or revoke it, or choose another name.")
         return name
+
+    def clean(self) -> None:
+        super().clean()
+        caller, scopes = self.cleaned_data.get("caller", ""), self.cleaned_data.get("scopes", "")
+        if refusal := rights_beyond(self.user, caller=caller, scopes=scopes):
+            self.add_error("scopes", refusal)
 
 
 @admin.register(ApiToken)
@@ -66,6 +98,11 @@ class ApiTokenAdmin(ConsoleAdmin):
 
     def get_readonly_fields(self, _request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
         return () if obj is None else self.view_fields
+
+    def get_form(self, request: HttpRequest, obj: ApiToken | None = None, **options: Any) -> Any:
+        form = super().get_form(request, obj, **options)
+        form.user = request.user
+        return form
 
     has_change_permission = has_delete_permission = ReadOnly.has_change_permission
 
@@ -101,6 +138,9 @@ class ApiTokenAdmin(ConsoleAdmin):
             targets = [Target(str(token.pk), str(token), _ROTATE_PREVIEW) for token in selected]
             return render_confirmation(request, form, "Rotate tokens", targets, list_action="rotate")
         for token in selected:
+            if refusal := rights_beyond(request.user, caller=token.caller, scopes=token.scopes):
+                self.message_user(request, f"{token} not rotated: {refusal}", messages.ERROR)
+                continue
             try:
                 issued = api_tokens.rotate(
                     token, grace=api_tokens.ROTATION_GRACE, created_by=request.user.get_username(), now=timezone.now()

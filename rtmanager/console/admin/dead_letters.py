@@ -10,12 +10,20 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from operations.dead_letters.redrive import RedriveResult, describe_corrections, preview, redrive, split_corrections
+from operations.dead_letters.redrive import (
+    RedriveResult,
+    describe_corrections,
+    preview,
+    read_job,
+    redrive,
+    split_corrections,
+)
 from operations.dead_letters.store import read_fields
+from operations.kinds import KINDS
 from operations.models import DeadLetter
 from rtmanager.console.admin.base import ConsoleAdmin, ReadOnly, link_to_operation, render_json
 from rtmanager.console.confirmation import ReasonForm, Target, render_confirmation
-from runtimes.exceptions import RuntimeManagerError
+from runtimes.exceptions import InvalidRequestError, RuntimeManagerError
 
 
 class RedriveForm(ReasonForm):
@@ -68,6 +76,7 @@ class DeadLetterAdmin(ReadOnly, ConsoleAdmin):
         for dead_letter in dead_letters:
             try:
                 corrected = split_corrections(form.cleaned_data["corrections"])
+                _check_permission(request, dead_letter, corrected)
                 result = redrive(
                     dead_letter.pk, corrected=corrected, by=request.user.get_username(), note=form.reason_given
                 )
@@ -97,6 +106,15 @@ class DeadLetterAdmin(ReadOnly, ConsoleAdmin):
     def pretty_fields(self, dead_letter: DeadLetter) -> SafeString:
         """The fields of the stream entry."""
         return render_json(read_fields(dead_letter))
+
+
+def _check_permission(request: HttpRequest, dead_letter: DeadLetter, corrected: Mapping[str, str]) -> None:
+    """Raise InvalidRequestError if the user may not request the operation that the dead letter becomes."""
+    if dead_letter.redriven_at is not None:
+        return
+    kind = KINDS[read_job(dead_letter, corrected).op_kind]
+    if not request.user.has_perm(kind.permission):
+        raise InvalidRequestError(f"your account lacks the permission {kind.permission}")
 
 
 def _preview(dead_letter: DeadLetter, corrections: str) -> str:
