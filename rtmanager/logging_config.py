@@ -69,6 +69,8 @@ def configure_logging(*, level: str, log_format: str) -> None:
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {
                 "django.request": {"filters": ["only_with_traceback"]},
+                # Our log has every sign-in (rtmanager/http/sign_in.py).
+                "axes": {"level": "ERROR"},
                 **{name: {"level": "WARNING"} for name in _QUIET_LIBRARIES},
             },
         }

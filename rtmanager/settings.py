@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
     "runtimes",
     "operations",
     "tasks",
@@ -51,6 +52,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 TEMPLATES = [
@@ -73,6 +75,22 @@ WSGI_APPLICATION = "rtmanager.wsgi.application"
 DATABASES = {"default": django_database(RTMANAGER.database_url)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Limits failed sign-ins; docs/decisions/ says why each value is set.
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_HANDLER = "rtmanager.http.sign_in.SignInHandler"
+AXES_USERNAME_CALLABLE = "rtmanager.http.sign_in.counted_username"
+AXES_CLIENT_IP_CALLABLE = "rtmanager.http.sign_in.counted_address"
+AXES_LOCKOUT_CALLABLE = "rtmanager.console.sign_in.render_locked"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
+# The log has every sign-in.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -91,6 +109,7 @@ WHITENOISE_USE_FINDERS = True
 LOGIN_REDIRECT_URL = "admin:index"
 _IS_HTTPS = RTMANAGER.public_url.startswith("https://")
 CSRF_TRUSTED_ORIGINS = [RTMANAGER.public_url] if RTMANAGER.public_url else []
+CSRF_FAILURE_VIEW = "rtmanager.http.error_handlers.csrf_failure"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _IS_HTTPS
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _IS_HTTPS else 0
 # Only a proxy that is trusted can say that the client used HTTPS (rtmanager/http/proxies.py removes other headers).
@@ -109,7 +128,6 @@ CONTENT_SECURITY_POLICY = {
         "style-src": ["'self'", "'unsafe-inline'"],
         "img-src": ["'self'", "data:"],
         "object-src": ["'none'"],
-CSRF_FAILURE_VIEW = "rtmanager.http.error_handlers.csrf_failure"
         "base-uri": ["'self'"],
         "form-action": ["'self'"],
         "frame-ancestors": ["'none'"],
@@ -181,6 +199,7 @@ RTM_SCHEDULE = {
     "trim-outbox": _periodic("rtmanager.trim_outbox", timedelta(hours=1)),
     "trim-exit-reports": _periodic("rtmanager.trim_exit_reports", timedelta(hours=1)),
     "trim-results": _periodic("rtmanager.trim_results", timedelta(hours=1)),
+    "trim-sign-ins": _periodic("rtmanager.trim_sign_ins", timedelta(hours=1)),
     "roll-up-counters": _periodic("rtmanager.roll_up_counters", timedelta(seconds=15)),
     # On the queue of the operations, to test that it works.
     "canary": _periodic("rtmanager.canary", timedelta(seconds=15), queue="lifecycle"),

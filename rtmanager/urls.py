@@ -6,10 +6,12 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from rtmanager.api.views import DoctorView, HealthzView, MetricsView, ReadyzView
 from rtmanager.console import views
+from rtmanager.console.sign_in import SignInForm
 
 admin.autodiscover()
 admin.site.site_header = admin.site.site_title = "Runtime Manager"
 admin.site.site_url = "/api/docs/"
+admin.site.login_form = SignInForm
 admin.site.index_title = "Games and what was done to them"
 
 urlpatterns = [

@@ -4,7 +4,11 @@ import time
 from typing import Any
 
 import structlog
+from axes.models import AccessAttempt
 from celery import Task, current_app, shared_task
+from django.conf import settings
+from django.core.management import call_command
+from django.utils import timezone
 
 from operations import outbox
 from operations.exit_reports import capture
@@ -48,6 +52,18 @@ def trim_outbox() -> int:
 def trim_results() -> None:
     """Delete task results older than a week. Idempotent."""
     current_app.backend.cleanup()
+
+
+@shared_task(name="rtmanager.trim_sign_ins")
+def trim_sign_ins() -> int:
+    """Delete expired sessions of the console, and failed sign-ins that no longer count. Idempotent.
+
+    Returns the number of deleted rows of failed sign-ins; Django does not report the number of sessions.
+    """
+    call_command("clearsessions")
+    past = timezone.now() - settings.AXES_COOLOFF_TIME
+    deleted, _per_model = AccessAttempt.objects.filter(attempt_time__lte=past).delete()
+    return int(deleted)
 
 
 @shared_task(name="rtmanager.canary", bind=True, ignore_result=True)

@@ -79,6 +79,13 @@ def test_only_warnings_of_verbose_libraries_are_logged() -> None:
     assert [line["event"] for line in records(f"{chat}\n{trouble}", level="debug")] == list(names)
 
 
+def test_django_axes_repeats_no_sign_in_that_our_log_has() -> None:
+    chat = "logging.getLogger('axes.handlers.database').warning('AXES: New login failure')"
+    trouble = "logging.getLogger('axes.handlers.proxy').error('broken')"
+
+    assert [line["event"] for line in records(f"{chat}\n{trouble}")] == ["broken"]
+
+
 def test_the_console_format_is_text() -> None:
     (line,) = say("log.warning('loop_interrupted', reason='no route')", log_format="console")
 
