@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, Response, expect
 
 from deploy.local.workspace import CLONE
@@ -22,6 +23,7 @@ PASSWORD = "let-me-in-for-a-minute"
 TIMEOUT_MS = 45_000
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+_REJECTED_IMPACTS = {"serious", "critical"}
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS_FOLDER") or CLONE / ".run" / "screenshots")
 
 _CREATE_USERS = f"""
@@ -154,3 +156,12 @@ class Console:
                 visitor.sign_in(name)
                 self._signed_in[name] = visitor.page.context.storage_state()
         return self._signed_in[name]
+
+
+def serious_violations(page: Page) -> list[str]:
+    """Each serious or critical violation of axe's rules, with the elements."""
+    return [
+        f"{violation['id']}: {', '.join(node['html'][:160] for node in violation['nodes'])}"
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in _REJECTED_IMPACTS
+    ]

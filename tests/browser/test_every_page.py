@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.harness import PHONE, Console
+from tests.browser.harness import PHONE, Console, serious_violations
 from tests.servers.service import START_JOBS, Service
 from tests.servers.waiting import wait_for
 
@@ -16,7 +15,6 @@ SCREENS: Mapping[str, Mapping[str, Any]] = {
     "dark": {"color_scheme": "dark"},
     "phone": {"viewport": PHONE, "is_mobile": True, "has_touch": True, "timezone_id": "America/Sao_Paulo"},
 }
-REJECTED_IMPACTS = {"serious", "critical"}
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +103,3 @@ def test_times_are_also_shown_in_the_viewers_time_zone(console: Console, pages: 
         visitor.go(pages["operations"])
 
         assert "GMT+9" in visitor.page.locator("#result_list .rtm-local").first.inner_text()
-
-
-def serious_violations(page: Page) -> list[str]:
-    """Each serious or critical violation of axe's rules, with the elements."""
-    return [
-        f"{violation['id']}: {', '.join(node['html'][:160] for node in violation['nodes'])}"
-        for violation in Axe().run(page).response["violations"]
-        if violation["impact"] in REJECTED_IMPACTS
-    ]

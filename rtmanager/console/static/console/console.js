@@ -17,8 +17,24 @@
     run();
   }
 
+  // No address that the script requests leads elsewhere, except to the sign-in page after the session has ended. That
+  // page must then lead back to this page, not to the part that was requested.
+  let isLeaving = false;
+  function leaveForSignIn(address) {
+    // A second request that ends meanwhile must not begin the navigation again.
+    if (isLeaving) return;
+    isLeaving = true;
+    const signIn = new URL(address, window.location.href);
+    signIn.searchParams.set("next", window.location.pathname + window.location.search);
+    window.location.assign(signIn);
+  }
+
   async function getJson(url) {
     const response = await fetch(url, { headers: { Accept: "application/json" } });
+    if (response.redirected) {
+      leaveForSignIn(response.url);
+      throw new Error("your session has ended");
+    }
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
     return response.json();
   }
@@ -186,7 +202,12 @@
   let opened = new Map();
   let scrolled = new Map();
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const target = event.detail.target;
+    const { target, xhr, pathInfo } = event.detail;
+    if (xhr.responseURL !== new URL(pathInfo.finalRequestPath, window.location.href).href) {
+      event.detail.shouldSwap = false;
+      leaveForSignIn(xhr.responseURL);
+      return;
+    }
     opened = new Map([...target.querySelectorAll("details[id]")].map((details) => [details.id, details.open]));
     scrolled = new Map([...target.querySelectorAll(".rtm-last-lines[id]")].map((lines) => [lines.id, lines.scrollTop]));
   });
