@@ -11,17 +11,22 @@ from operations.dispatch import LIFECYCLE_QUEUE, READS_QUEUE
 from runtimes.exceptions import ServiceUnavailableError
 
 
+def queues() -> tuple[str, ...]:
+    """The queues that the workers together must read, as in ``celery worker -Q``."""
+    return (LIFECYCLE_QUEUE, settings.CELERY_TASK_DEFAULT_QUEUE, READS_QUEUE)
+
+
 def messages_by_queue() -> Mapping[str, int]:
     """Return how many messages wait in each of our queues; empty if the broker does not respond."""
-    return waiting_messages(current_app, (LIFECYCLE_QUEUE, settings.CELERY_TASK_DEFAULT_QUEUE, READS_QUEUE))
+    return waiting_messages(current_app, queues())
 
 
-def waiting_messages(app: Celery, queues: Collection[str]) -> dict[str, int]:
+def waiting_messages(app: Celery, names: Collection[str]) -> dict[str, int]:
     """Return how many messages wait in each queue; empty if the broker does not respond."""
     try:
         with _connection(app) as connection:
             channel: Any = connection.channel()
-            return {queue: channel.queue_declare(queue=queue).message_count for queue in queues}
+            return {queue: channel.queue_declare(queue=queue).message_count for queue in names}
     except ServiceUnavailableError:
         # The consumer reconnects as well; Celery handles that.
         return {}

@@ -67,6 +67,9 @@ def test_each_run_plays_a_game_that_writes_its_state(suites: tuple[Suite, Suite]
         assert suite.record(game_of(suite))["status"] == "running"
         assert (state.stat().st_uid, state.stat().st_gid) == (10001, 10001)
         assert f"galaxy-game-{game_of(suite)}" in {container.name for container in suite.containers()}
+        # The web process asks a worker for what Docker shows.
+        explanation = suite.client.get(f"/api/v1/internal/runtimes/{game_of(suite)}/explain").json()
+        assert explanation["observed"]["state"] == "running", explanation
 
 
 def test_the_first_admin_signs_in_with_the_password_of_the_environment(suites: tuple[Suite, Suite]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from tasks.broker import queues
+
 _POLL_SECONDS = 0.2
 # After its own shutdown timeout a process may need this long to end.
 _MARGIN_SECONDS = 5.0
@@ -49,7 +51,7 @@ def commands() -> dict[str, Sequence[str]]:
         "loops": (sys.executable, "-m", "rtmanager", "run_loops"),
         "worker": (
             sys.executable, "-m", "celery", "-A", "rtmanager", "worker", "-P", "threads",
-            "-c", str(settings.RTMANAGER.worker_concurrency), "-Q", "lifecycle,periodic",
+            "-c", str(settings.RTMANAGER.worker_concurrency), "-Q", ",".join(queues()),
             "--without-gossip", "--without-mingle", "--without-heartbeat", "-n", "worker@%h",
         ),
     }  # fmt: skip

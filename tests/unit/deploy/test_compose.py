@@ -7,6 +7,7 @@ import yaml
 from django.core.management import get_commands
 
 from rtmanager.config import PREFIX, Config
+from tasks.broker import queues
 from tests.paths import ROOT
 
 CLONE = ROOT
@@ -67,7 +68,7 @@ def test_every_management_command_exists(services: dict[str, Any]) -> None:
 def test_the_worker_serves_both_queues(services: dict[str, Any]) -> None:
     arguments = shlex.split(services["worker"]["command"])
 
-    assert arguments[arguments.index("-Q") + 1] == "lifecycle,periodic,reads"
+    assert arguments[arguments.index("-Q") + 1] == ",".join(queues())
 
 
 def test_the_service_is_published_on_loopback_only(services: dict[str, Any]) -> None:

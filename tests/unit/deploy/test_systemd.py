@@ -10,6 +10,7 @@ import pytest
 from django.core.management import get_commands
 
 from rtmanager.config import Config
+from tasks.broker import queues
 from tests.paths import ROOT
 
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -66,7 +67,7 @@ def test_each_command_exists() -> None:
     (worker,) = (command for command in commands if command[0].endswith("/celery"))
 
     assert managed <= set(get_commands())
-    assert worker[worker.index("-Q") + 1] == "lifecycle,periodic,reads"
+    assert worker[worker.index("-Q") + 1] == ",".join(queues())
 
 
 def test_the_target_starts_every_unit() -> None:
