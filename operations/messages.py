@@ -33,6 +33,7 @@ EVENT_FIELDS: Mapping[Topic, Sequence[str]] = {
 }  # fmt: skip
 
 EntryId = tuple[int, int]
+FieldValue = str | list[str]
 
 PRODUCER = "runtime_manager"
 
@@ -44,15 +45,20 @@ NOTIFIED_ERRORS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StreamEntry:
-    """One entry of a stream. ``fields`` None: the entry is pending, but its producer has trimmed it."""
+    """One entry of a stream. ``fields`` None: the entry is pending, but its producer has trimmed it.
+
+    A field that occurs more than once has the list of its values. ``delivered_ms`` is a time of Redis' clock at which
+    the entry was in the stream.
+    """
 
     stream: str
     entry_id: str
-    fields: Mapping[str, str] | None
+    fields: Mapping[str, FieldValue] | None
+    delivered_ms: int = field(default=0, compare=False)
 
     @property
     def order(self) -> EntryId:
-        """The entry id as numbers. They order entries of different streams, because one Redis clock creates all ids."""
+        """The entry id as numbers: the order within its stream."""
         return parse_entry_id(self.entry_id)
 
 
@@ -73,13 +79,13 @@ def in_contract_order(topic: Topic, fields: Mapping[str, str]) -> dict[str, str]
 
 def parse_start_job(entry: StreamEntry) -> OperationRequest:
     """Parse an entry of the start stream. Raises InvalidRequestError that names the field."""
-    fields = entry.fields or {}
+    fields = _single_fields(entry)
     return _request(entry, OperationKind.START, {"image_ref": _required(fields, "image_ref")})
 
 
 def parse_stop_job(entry: StreamEntry) -> OperationRequest:
     """Parse an entry of the stop stream. Raises InvalidRequestError that names the field."""
-    reason = _required(entry.fields or {}, "reason")
+    reason = _required(_single_fields(entry), "reason")
     if reason not in StopReason.values:
         message = f"reason {reason[:60]!a} is unknown; it is one of {', '.join(StopReason.values)}"
         raise InvalidRequestError(message)
@@ -89,7 +95,7 @@ def parse_stop_job(entry: StreamEntry) -> OperationRequest:
 def game_id_or_empty(entry: StreamEntry) -> str:
     """The game id of an invalid entry if it is valid itself, else empty."""
     game_id = (entry.fields or {}).get("game_id", "")
-    return game_id if is_game_id(game_id) else ""
+    return game_id if isinstance(game_id, str) and is_game_id(game_id) else ""
 
 
 def job_key(entry: StreamEntry) -> str:
@@ -98,7 +104,7 @@ def job_key(entry: StreamEntry) -> str:
 
 
 def _request(entry: StreamEntry, op_kind: OperationKind, arguments: Mapping[str, str]) -> OperationRequest:
-    fields = entry.fields or {}
+    fields = _single_fields(entry)
     game_id = _required(fields, "game_id")
     check_game_id(game_id)
     return OperationRequest(
@@ -110,6 +116,15 @@ def _request(entry: StreamEntry, op_kind: OperationKind, arguments: Mapping[str,
         arguments=arguments,
         requested_at=_parse_time(_required(fields, "requested_at_ms")),
     )
+
+
+def _single_fields(entry: StreamEntry) -> Mapping[str, str]:
+    fields = entry.fields or {}
+    single = {name: value for name, value in fields.items() if isinstance(value, str)}
+    for name in fields.keys() - single:
+        message = f"field {name[:60]!a} occurs more than once"
+        raise InvalidRequestError(message)
+    return single
 
 
 def _required(fields: Mapping[str, str], name: str) -> str:
@@ -219,7 +234,7 @@ def notification_intent_fields(
     }
 
 
-def dead_letter_fields(*, stream: str, entry_id: str, reason: str, fields: Mapping[str, str]) -> dict[str, str]:
+def dead_letter_fields(*, stream: str, entry_id: str, reason: str, fields: Mapping[str, FieldValue]) -> dict[str, str]:
     """A complete stream entry that is not a valid job, with the reason."""
     return {"stream": stream, "entry_id": entry_id, "reason": reason, "fields_json": _json(fields)}
 

@@ -11,6 +11,7 @@ from operations.api.serializers import EXAMPLE as OPERATION_EXAMPLE
 from operations.api.serializers import OperationSerializer
 from operations.dead_letters import store
 from operations.dead_letters.redrive import redrive
+from operations.messages import FieldValue
 from operations.models import DeadLetter
 from runtimes.api.base.openapi import describe, describe_list
 from runtimes.api.base.pagination import PageQuery, get_row, page_of, paginate
@@ -46,11 +47,14 @@ _REDRIVEN: dict[str, Any] = {
 }
 
 
-@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
-class FieldsSent(serializers.Field[Any, Any, Any, DeadLetter]):
-    """The entry's fields as its producer sent them."""
+_VALUE: dict[str, Any] = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
-    def to_representation(self, value: DeadLetter) -> dict[str, str]:
+
+@extend_schema_field({"type": "object", "additionalProperties": _VALUE})
+class FieldsSent(serializers.Field[Any, Any, Any, DeadLetter]):
+    """The entry's fields as its producer sent them; a repeated field has the list of its values."""
+
+    def to_representation(self, value: DeadLetter) -> dict[str, FieldValue]:
         return store.read_fields(value)
 
 

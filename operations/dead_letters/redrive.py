@@ -55,7 +55,9 @@ def read_job(dead_letter: DeadLetter, corrected: Mapping[str, str]) -> Operation
     if parse is None:
         message = f"{dead_letter.stream} is no job stream of this installation; they are {', '.join(job_parsers())}"
         raise InvalidRequestError(message)
-    entry = StreamEntry(dead_letter.stream, dead_letter.entry_id, {**store.read_fields(dead_letter), **corrected})
+    # Further fields have no meaning for a job, and a corrected job has none that could be repeated.
+    fields = {name: value for name, value in store.read_fields(dead_letter).items() if name in JOB_FIELDS}
+    entry = StreamEntry(dead_letter.stream, dead_letter.entry_id, {**fields, **corrected})
     # The id alone is not unique: a restored database issues it again.
     return replace(parse(entry), job_key=f"dead_letter:{dead_letter.pk}:{dead_letter.entry_id}")
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from django.db.models import QuerySet
 
+from operations.messages import FieldValue
 from operations.models import DeadLetter
 
 
@@ -18,7 +19,7 @@ def waiting() -> QuerySet[DeadLetter]:
     return DeadLetter.objects.filter(redriven_at__isnull=True).order_by("id")
 
 
-def read_fields(dead_letter: DeadLetter) -> dict[str, str]:
-    """Return the fields of the entry as its producer sent them."""
-    fields: dict[str, str] = json.loads(dead_letter.fields)
+def read_fields(dead_letter: DeadLetter) -> dict[str, FieldValue]:
+    """Return the fields of the entry as its producer sent them; a list holds the values of a repeated field."""
+    fields: dict[str, FieldValue] = json.loads(dead_letter.fields)
     return fields

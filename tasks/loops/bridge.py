@@ -18,7 +18,7 @@ from runtimes.exceptions import ErrorCode, InvalidRequestError
 from tasks.loops.base import Loop
 from tasks.loops.leader_election import LeaderElection
 from tasks.loops.merge_buffer import MergeBuffer
-from tasks.streams.base import JobStreams
+from tasks.streams.base import JobStreams, ReadResult
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class InvalidEntry(NamedTuple):
 
 
 class JobBridge(Loop):
-    """Accepts stream entries as operations, in the order of their ids, exactly once.
+    """Accepts stream entries as operations, in the order in which they were written, exactly once.
 
     One process does this at a time. It acknowledges an entry after the commit that recorded it. So after a crash at
     any point, the entry is still pending in Redis, or recorded, or both.
@@ -53,19 +53,25 @@ class JobBridge(Loop):
         self._parsers = parsers
         self._buffer = MergeBuffer(streams.names)
         self._must_reload = True
+        self._ahead_of_clock: set[str] = set()
 
     def lead(self) -> float:
         if self._must_reload:
             self._reload_pending()
-        read, ours, of_others = self._streams.read_new(count=_BATCH, block_ms=0 if len(self._buffer) else _BLOCK_MS)
-        ready = self._buffer.ready(read, count=_BATCH)
+        read = self._streams.read_new(count=_BATCH, block_ms=0 if len(self._buffer) else _BLOCK_MS)
+        ready = self._buffer.ready(read.entries, count=_BATCH, now_ms=read.now_ms)
         # The previous leader may have received an entry in a blocked read, after our reload. It cannot record the
         # entry without its leadership, and Redis does not deliver it again. The pending count reveals it.
-        is_behind = ours > len(self._buffer)
+        is_behind = read.pending > len(self._buffer)
         # Other consumers may still work on their entries; a reload claims those that are stale.
-        self._must_reload = is_behind or of_others > 0
+        self._must_reload = is_behind or read.pending_of_others > 0
         if not is_behind:
+            undecided = self._buffer.undecided(ready)
             self._accept(ready)
+            for start, stop in undecided:
+                game_id = game_id_or_empty(start)
+                log.warning("job_order_unknown", game_id=game_id, first=start.entry_id, second=stop.entry_id)
+        self._compare_with_clock(read)
         return 0.0
 
     def reset(self) -> None:
@@ -78,8 +84,21 @@ class JobBridge(Loop):
         pending = self._streams.pending()
         # Some servers do not count deleted entries as pending, so acknowledge those first.
         self._accept([entry for entry in pending if entry.fields is None])
-        self._buffer.add(entry for entry in pending if entry.fields is not None)
+        self._buffer.add_pending(entry for entry in pending if entry.fields is not None)
         self._must_reload = False
+
+    def _compare_with_clock(self, read: ReadResult) -> None:
+        """Log when the ids of a stream begin or cease to be ahead of Redis' clock."""
+        for newest in {entry.stream: entry for entry in read.entries}.values():
+            ahead_ms = newest.order[0] - read.now_ms
+            if ahead_ms > 0 and newest.stream not in self._ahead_of_clock:
+                self._ahead_of_clock.add(newest.stream)
+                log.warning(
+                    "entry_ids_ahead_of_clock", stream=newest.stream, entry_id=newest.entry_id, ahead_ms=ahead_ms
+                )
+            elif ahead_ms <= 0 and newest.stream in self._ahead_of_clock:
+                self._ahead_of_clock.remove(newest.stream)
+                log.info("entry_ids_follow_clock", stream=newest.stream, entry_id=newest.entry_id)
 
     def _accept(self, entries: Sequence[StreamEntry]) -> None:
         if not entries:

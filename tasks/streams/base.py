@@ -68,11 +68,13 @@ class ReadResult(NamedTuple):
     """The new entries of one read, and right after it, how many are delivered but not acknowledged in all streams.
 
     ``pending`` counts those of our consumer (of any process), ``pending_of_others`` those of other consumers.
+    ``now_ms`` is the server's clock after the read.
     """
 
     entries: list[StreamEntry]
     pending: int
     pending_of_others: int
+    now_ms: int
 
 
 class JobStreams(Protocol):
@@ -95,7 +97,8 @@ class JobStreams(Protocol):
     def pending(self) -> list[StreamEntry]:
         """Return the entries delivered but not acknowledged, to us or to stale consumers, oldest first per stream.
 
-        An entry that was deleted after its delivery comes as a tombstone, at least once.
+        An entry that was deleted after its delivery comes as a tombstone, at least once. ``delivered_ms`` is when an
+        entry was delivered to its consumer.
         """
 
     def read_new(self, *, count: int, block_ms: int) -> ReadResult:

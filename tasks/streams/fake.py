@@ -1,11 +1,11 @@
 """The streams in memory, for tests without Redis. The contract suite also covers an unavailable server."""
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from operations.messages import StreamEntry, parse_entry_id
+from operations.messages import FieldValue, StreamEntry, parse_entry_id
 from operations.monitoring.component_status import StreamBacklog
 from tasks.streams.base import Publication, ReadResult, StreamsUnavailableError, check_owner
 
@@ -14,22 +14,26 @@ class FakeStreamServer:
     """The content of a Redis server. Several adapters may share one, like several processes."""
 
     def __init__(self) -> None:
-        self.streams: dict[str, dict[str, Mapping[str, str]]] = defaultdict(dict)
+        self.streams: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.delivered: dict[str, str] = defaultdict(lambda: "0-0")
-        self.pending: dict[str, dict[str, None]] = defaultdict(dict)
+        # For each delivered entry, when it was delivered.
+        self.pending: dict[str, dict[str, int]] = defaultdict(dict)
         self.markers: dict[str, str] = {}
         self.owners: dict[str, str] = {}
         self.is_unavailable = False
         self.loses_replies = False
         self.starts = 1
         self._deleted: dict[str, str] = defaultdict(lambda: "0-0")
-        self._ids = itertools.count(1)
+        # The clock. It counts the entries, in milliseconds.
+        self.now_ms = 0
 
-    def add(self, stream: str, fields: Mapping[str, str]) -> str:
-        """Append an entry like a producer; all streams share one sequence of ids."""
-        entry_id = f"{next(self._ids)}-0"
-        self.streams[stream][entry_id] = dict(fields)
-        return entry_id
+    def add(self, stream: str, fields: Mapping[str, FieldValue], *, entry_id: str = "") -> str:
+        """Append an entry like a producer, by default with the id that Redis would create: its clock never stops."""
+        self.now_ms += 1
+        last_ms, last_sequence = parse_entry_id(self.last_entry_id(stream))
+        automatic = f"{self.now_ms}-0" if self.now_ms > last_ms else f"{last_ms}-{last_sequence + 1}"
+        self.streams[stream][entry_id or automatic] = dict(fields)
+        return entry_id or automatic
 
     def delete(self, stream: str, *entry_ids: str) -> None:
         """Delete entries of a stream; pending ones leave tombstones."""
@@ -89,9 +93,11 @@ class FakeJobStreams:
     def pending(self) -> list[StreamEntry]:
         with self.server.call():
             return [
-                StreamEntry(name, entry_id, self.server.streams[name].get(entry_id))
+                StreamEntry(name, entry_id, self.server.streams[name].get(entry_id), delivered_ms)
                 for name in self.names
-                for entry_id in sorted(self.server.pending[name], key=parse_entry_id)
+                for entry_id, delivered_ms in sorted(
+                    self.server.pending[name].items(), key=lambda pending: parse_entry_id(pending[0])
+                )
             ]
 
     def read_new(self, *, count: int, block_ms: int) -> ReadResult:  # noqa: ARG002 - never waits; all adapters are one consumer
@@ -99,12 +105,12 @@ class FakeJobStreams:
             entries = [entry for name in self.names for entry in self._deliver(name, count=count)]
             self._check_owners()
             pending = sum(len(self.server.pending[name]) for name in self.names)
-            return ReadResult(entries, pending, pending_of_others=0)
+            return ReadResult(entries, pending, pending_of_others=0, now_ms=self.server.now_ms)
 
     def _waiting(self, name: str) -> list[StreamEntry]:
         after = parse_entry_id(self.server.delivered[name])
         return [
-            StreamEntry(name, entry_id, fields)
+            StreamEntry(name, entry_id, fields, self.server.now_ms)
             for entry_id, fields in self.server.streams[name].items()
             if parse_entry_id(entry_id) > after
         ]
@@ -113,7 +119,7 @@ class FakeJobStreams:
         new = self._waiting(name)[:count]
         for entry in new:
             self.server.delivered[name] = entry.entry_id
-            self.server.pending[name][entry.entry_id] = None
+            self.server.pending[name][entry.entry_id] = self.server.now_ms
         return new
 
     def acknowledge(self, entries: Sequence[StreamEntry]) -> None:

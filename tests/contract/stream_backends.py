@@ -27,6 +27,7 @@ class Site(Protocol):
     def jobs(self, *, reader: str = "") -> JobStreams: ...
     def events(self) -> EventStreams: ...
     def produce(self, stream: str, **fields: str) -> str: ...
+    def produce_as(self, entry_id: str, stream: str) -> None: ...
     def produce_many(self, stream: str, *, count: int) -> list[str]: ...
     def delete(self, stream: str, *entry_ids: str) -> None: ...
     def entries(self, stream: str) -> dict[str, Mapping[str, str]]: ...
@@ -50,6 +51,9 @@ class FakeSite:
 
     def produce(self, stream: str, **fields: str) -> str:
         return self.server.add(stream, fields)
+
+    def produce_as(self, entry_id: str, stream: str) -> None:
+        self.server.add(stream, {"n": entry_id}, entry_id=entry_id)
 
     def produce_many(self, stream: str, *, count: int) -> list[str]:
         return [self.server.add(stream, {"n": str(number)}) for number in range(count)]
@@ -140,6 +144,9 @@ class RedisSite:
 
     def produce(self, stream: str, **fields: str) -> str:
         return str(self.client.xadd(stream, fields))
+
+    def produce_as(self, entry_id: str, stream: str) -> None:
+        self.client.xadd(stream, {"n": entry_id}, id=entry_id)
 
     def produce_many(self, stream: str, *, count: int) -> list[str]:
         pipeline = self.client.pipeline()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from operations.messages import StreamEntry
-from tasks.streams.base import ReadResult, StreamsUnavailableError
+from operations.messages import StreamEntry, parse_entry_id
+from tasks.streams.base import StreamsUnavailableError
 from tests.contract.stream_backends import MANY, NAMES, START, STOP, Site, ids, ready
 
 # Reading jobs
@@ -114,10 +114,10 @@ def test_what_is_unacknowledged_is_counted_of_any_reader(site: Site) -> None:
     site.produce(START, game_id="c")
     after = second.read_new(count=10, block_ms=0)
 
-    assert before == ReadResult([], 0, 0)
-    assert read[1:] == (3, 0)
+    assert before[:3] == ([], 0, 0)
+    assert (read.pending, read.pending_of_others) == (3, 0)
     assert len(after.entries) == 1
-    assert after[1:] == (3, 0)
+    assert (after.pending, after.pending_of_others) == (3, 0)
 
 
 def test_acknowledging_twice_or_nothing_or_the_unknown_is_harmless(site: Site) -> None:
@@ -139,6 +139,34 @@ def test_many_pending_entries_come_whole_and_oldest_first(site: Site) -> None:
     jobs.read_new(count=MANY, block_ms=0)
 
     assert ids(jobs.pending()) == produced
+
+
+def test_a_read_returns_the_time_at_which_its_entries_were_in_the_stream(site: Site) -> None:
+    jobs = ready(site.jobs())
+    site.produce(START, game_id="a")
+    site.produce_as("99999999999999-0", STOP)
+    after = site.produce(STOP, game_id="a")
+
+    read = jobs.read_new(count=10, block_ms=0)
+
+    assert after == "99999999999999-1"
+    assert {entry.delivered_ms for entry in read.entries} == {read.now_ms}
+    assert [entry.order[0] <= read.now_ms for entry in read.entries] == [True, False, False]
+
+
+def test_reading_a_pending_entry_again_does_not_change_when_it_was_delivered(site: Site) -> None:
+    jobs = ready(site.jobs())
+    site.produce(START, game_id="a")
+    jobs.read_new(count=10, block_ms=0)
+    (first,) = jobs.pending()
+    jobs.pending()
+    # The clock goes on until a new entry is later than the previous read of the pending one.
+    while parse_entry_id(site.produce(STOP, game_id="a"))[0] <= first.delivered_ms + 1:
+        pass
+
+    (pending,) = jobs.pending()
+
+    assert pending.delivered_ms <= first.delivered_ms + 1
 
 
 def test_a_pending_entry_that_was_deleted_comes_as_a_tombstone_in_its_place(site: Site) -> None:

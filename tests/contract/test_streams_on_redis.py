@@ -82,7 +82,8 @@ def test_what_a_consumer_that_is_not_gone_yet_holds_is_left_to_it(real_site: Red
     read_as_other_consumer(real_site)
 
     assert jobs.pending() == []
-    assert jobs.read_new(count=10, block_ms=0)[1:] == (0, 1)
+    read = jobs.read_new(count=10, block_ms=0)
+    assert (read.pending, read.pending_of_others) == (0, 1)
 
 
 def test_entries_of_a_gone_consumer_that_were_trimmed_away_come_as_tombstones(real_site: RedisSite) -> None:
@@ -104,6 +105,16 @@ def test_bytes_that_are_no_text_come_out_as_visible_escapes(real_site: RedisSite
     (entry,) = jobs.read_new(count=1, block_ms=0).entries
 
     assert entry.fields == {"game_id": "g\\xff1", "\\xfe": "grün"}
+
+
+def test_all_values_of_a_repeated_field_are_read_as_new_and_as_pending(real_site: RedisSite) -> None:
+    jobs = ready(real_site.jobs())
+    real_site.client.execute_command("XADD", START, "*", "game_id", "a", "n", "1", "game_id", "b")
+
+    read = jobs.read_new(count=1, block_ms=0).entries
+
+    assert [entry.fields for entry in read] == [{"game_id": ["a", "b"], "n": "1"}]
+    assert jobs.pending() == read
 
 
 def test_if_one_stream_lost_its_group_the_query_still_returns_both(real_site: RedisSite) -> None:

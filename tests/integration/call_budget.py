@@ -6,7 +6,7 @@ from tests.integration.cost_harness import Cost, Costs
 
 # What begins and ends in the same way, whatever the job is.
 
-READ = {"XREADGROUP": 1, "XPENDING": 2, "MGET": 1}
+READ = {"XREADGROUP": 1, "XPENDING": 2, "MGET": 1, "TIME": 1}
 ACCEPTED = Cost(
     sql=(
         "SELECT 1",

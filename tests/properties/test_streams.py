@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import Enum, auto
+from itertools import combinations
 
 from hypothesis import strategies as st
 
@@ -18,17 +20,19 @@ from operations.messages import (
 from runtimes.exceptions import InvalidRequestError
 from runtimes.game_ids import is_game_id
 from tasks.loops.merge_buffer import MergeBuffer
+from tasks.streams.fake import FakeJobStreams, FakeStreamServer
 from tests.properties.cases import holds_for
 
 NAMES = ["start", "stop"]
 LATEST_MS = 253_402_300_799_999
+JUMP_MS = 1_000_000
 
 # Each step of the clock: which stream got an entry, and whether a read follows, and whether the reader crashed.
 ticks = st.lists(st.integers(0, 11), max_size=10)
 
 
 def entry(stream: str, number: int) -> StreamEntry:
-    return StreamEntry(stream, f"{1_700_000_000_000 + number // 3}-{number}", {})
+    return StreamEntry(stream, f"{1_700_000_000_000 + number}-0", {}, LATEST_MS)
 
 
 @holds_for(ticks, st.integers(1, 3), cases=5_000)
@@ -41,7 +45,7 @@ def test_jobs_of_two_streams_are_taken_over_in_the_order_of_their_ids_each_once(
         for name in NAMES:
             del waiting[name][:count]
         delivered.extend(read)
-        ready = buffer.ready(read, count=count)
+        ready = buffer.ready(read, count=count, now_ms=LATEST_MS)
         taken.extend(ready)
         buffer.discard(ready)
 
@@ -53,11 +57,71 @@ def test_jobs_of_two_streams_are_taken_over_in_the_order_of_their_ids_each_once(
         if tick == 7:
             # Killed: the next one begins with what was delivered and not acknowledged.
             buffer = MergeBuffer(NAMES)
-            buffer.add([one for one in delivered if one not in taken])
+            buffer.add_pending([one for one in delivered if one not in taken])
     for _ in range(len(ticks) + 1):
         look()
 
     assert taken == written
+
+
+class Move(Enum):
+    """What happens to the server or its reader."""
+
+    START = auto()
+    STOP = auto()
+    STOP_IN_SAME_MS = auto()
+    CLOCK_JUMPS_AHEAD = auto()
+    CLOCK_IS_SET_BACK = auto()
+    READS = auto()
+    DIES = auto()
+
+
+class Reader:
+    """The bridge without its database, on streams whose server has a clock that is wrong for some time."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.server = FakeStreamServer()
+        self.streams, self.buffer = FakeJobStreams(self.server, names=NAMES), MergeBuffer(NAMES)
+        self.written: list[StreamEntry] = []
+        self.taken: list[StreamEntry] = []
+        # It jumps once, and is set back once: ids that were ahead look right after the clock has passed them.
+        self.jumps = {Move.CLOCK_IS_SET_BACK: -JUMP_MS, Move.CLOCK_JUMPS_AHEAD: JUMP_MS}
+
+    def do(self, move: Move) -> None:
+        if move is Move.READS:
+            self.look()
+        elif move is Move.DIES:
+            self.buffer = MergeBuffer(NAMES)
+            self.buffer.add_pending(self.streams.pending())
+        elif move in {Move.START, Move.STOP, Move.STOP_IN_SAME_MS}:
+            name = NAMES[move is not Move.START]
+            self.server.now_ms -= move is Move.STOP_IN_SAME_MS and self.server.now_ms > 0
+            self.written.append(StreamEntry(name, self.server.add(name, {}), {}))
+        elif move in self.jumps and (move is Move.CLOCK_JUMPS_AHEAD or Move.CLOCK_JUMPS_AHEAD not in self.jumps):
+            self.server.now_ms += self.jumps.pop(move)
+
+    def look(self) -> None:
+        read = self.streams.read_new(count=self.count, block_ms=0)
+        ready = self.buffer.ready(read.entries, count=self.count, now_ms=read.now_ms)
+        self.taken += ready
+        self.streams.acknowledge(ready)
+        self.buffer.discard(ready)
+
+
+@holds_for(st.lists(st.sampled_from(Move), max_size=16), st.integers(1, 3), cases=5_000)
+def test_a_start_comes_before_each_later_stop_even_if_the_clock_was_ahead(moves: Sequence[Move], count: int) -> None:
+    reader = Reader(count)
+    for move in moves:
+        reader.do(move)
+    for _ in range(len(moves) + 1):
+        reader.look()
+
+    places = [reader.taken.index(one) for one in reader.written]
+    assert sorted(places) == list(range(len(reader.taken)))
+    for (one, place), (later, later_place) in combinations(zip(reader.written, places, strict=True), 2):
+        if (one.stream, later.stream) != ("stop", "start"):
+            assert place < later_place
 
 
 @holds_for(st.integers(0, LATEST_MS), st.integers(0, 2**20), cases=3_000)

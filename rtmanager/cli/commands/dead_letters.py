@@ -58,7 +58,12 @@ def _describe(dead_letter: Record) -> str:
     return key_values(
         [
             *pairs(dead_letter, _DEAD_LETTER),
-            *((f"field {name}", value) for name, value in dead_letter["fields"].items()),
+            *(
+                (f"field {name}", value)
+                for name, sent in dead_letter["fields"].items()
+                # A repeated field has a list.
+                for value in ([sent] if isinstance(sent, str) else sent)
+            ),
             ("redriven", redriven if dead_letter["redriven_at"] else "no"),
             ("note", dead_letter["note"]),
         ]

@@ -1,12 +1,12 @@
 """The job streams, read through one consumer group."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
 import structlog
 
-from operations.messages import StreamEntry, parse_entry_id
+from operations.messages import FieldValue, StreamEntry, parse_entry_id
 from operations.monitoring.component_status import StreamBacklog
 from tasks.streams.base import ReadResult, check_owner
 from tasks.streams.redis.client import GROUP, connect, decode, find_group, owner_key, translate_errors
@@ -18,6 +18,9 @@ CONSUMER = "bridge"
 _STALE_AFTER_MS = 60_000
 _PAGE = 200
 _MAX_COUNTED_LAG = 1000
+
+# The id of an entry, and its names and values in turns; no names for a deleted entry.
+RawEntry = tuple[bytes, Sequence[bytes] | None]
 
 
 class RedisJobStreams:
@@ -33,6 +36,9 @@ class RedisJobStreams:
     ) -> None:
         """``identify`` returns the installation that reads; it is called once, before the first read."""
         self._client = connect(url)
+        # By default redis-py makes a dict of the fields of an entry, which hides repeated fields.
+        self._client.set_response_callback("XREADGROUP", _raw_streams)
+        self._client.set_response_callback("XRANGE", _raw_entries)
         self.names = tuple(names)
         self._identify = identify
         self._reader = ""
@@ -84,7 +90,10 @@ class RedisJobStreams:
         return entries
 
     def _claim_stale(self, name: str) -> Iterator[StreamEntry]:
-        """Claim what other consumers left; yield tombstones for deleted entries that the server dropped meanwhile."""
+        """Claim what other consumers left; yield tombstones for deleted entries that the server dropped meanwhile.
+
+        For claimed entries, Redis forgets when they were delivered before.
+        """
         cursor: Any = b"0-0"
         while True:
             response = self._client.xautoclaim(
@@ -98,19 +107,27 @@ class RedisJobStreams:
                 return
 
     def _own_pending(self, name: str) -> Iterator[StreamEntry]:
-        after = "0"
+        first = "-"
         while True:
-            response = self._client.xreadgroup(GROUP, CONSUMER, {name: after}, count=_PAGE)
-            page = _entries(response)
-            yield from page
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.xpending_range(name, GROUP, first, "+", _PAGE, CONSUMER)
+            pipeline.time()
+            page, now = pipeline.execute()
+            # XREADGROUP could return these entries, but would overwrite when they were delivered.
+            for one in page:
+                pipeline.xrange(name, one["message_id"], one["message_id"])
+            for one, found in zip(page, pipeline.execute(), strict=True):
+                delivered_ms = _milliseconds(now) - one["time_since_delivered"]
+                fields = found[0][1] if found else None
+                yield _entry(name, one["message_id"], fields, delivered_ms=delivered_ms)
             if len(page) < _PAGE:
                 return
-            after = page[-1].entry_id
+            first = f"({decode(page[-1]['message_id'])}"
 
     def read_new(self, *, count: int, block_ms: int) -> ReadResult:
         with translate_errors(f"reading jobs of {' and '.join(self.names)}", self._client):
             try:
-                response, *summaries, owners = self._read(count=count, block_ms=block_ms)
+                response, *summaries, now, owners = self._read(count=count, block_ms=block_ms)
             except redis.ResponseError as error:
                 # A blocked read gets UNBLOCKED when its stream is deleted.
                 if not any(code in str(error) for code in ("NOGROUP", "UNBLOCKED")):
@@ -118,18 +135,26 @@ class RedisJobStreams:
                 # The server lost its data. Start over: recorded jobs are not accepted twice.
                 self.ensure_group()
                 # Read again: an empty result would claim that no stream holds an older entry.
-                response, *summaries, owners = self._read(count=count, block_ms=block_ms)
+                response, *summaries, now, owners = self._read(count=count, block_ms=block_ms)
         self._check_owners(owners)
+        now_ms = _milliseconds(now)
+        entries = [
+            _entry(name, entry_id, fields, delivered_ms=now_ms)
+            for name, found in response
+            for entry_id, fields in found
+        ]
         consumers = [consumer for summary in summaries for consumer in summary["consumers"]]
         ours = sum(consumer["pending"] for consumer in consumers if decode(consumer["name"]) == CONSUMER)
-        return ReadResult(_entries(response), ours, sum(summary["pending"] for summary in summaries) - ours)
+        of_others = sum(summary["pending"] for summary in summaries) - ours
+        return ReadResult(entries, ours, of_others, now_ms)
 
     def _read(self, *, count: int, block_ms: int) -> list[Any]:
-        # One round trip: the server runs XPENDING after the blocked read has ended.
+        # One round trip: the server runs the other commands after the blocked read has ended.
         pipeline = self._client.pipeline(transaction=False)
         pipeline.xreadgroup(GROUP, CONSUMER, dict.fromkeys(self.names, ">"), count=count, block=block_ms or None)
         for name in self.names:
             pipeline.xpending(name, GROUP)
+        pipeline.time()
         # Last: an installation that took over while this read waited must get the entries.
         pipeline.mget([owner_key(name) for name in self.names])
         return pipeline.execute()
@@ -153,7 +178,7 @@ class RedisJobStreams:
 
     def _page(self, name: str, *, after: str, last: str) -> list[StreamEntry]:
         response: Any = self._client.xrange(name, min=f"({after}", max=last, count=_PAGE)
-        return _entries([(name.encode(), response)])
+        return [_entry(name, entry_id, fields, delivered_ms=0) for entry_id, fields in response]
 
     def deliver_again(self, name: str, entry_id: str) -> None:
         with translate_errors(f"setting the position of the consumer group of {name}", self._client):
@@ -166,8 +191,8 @@ class RedisJobStreams:
 
     def backlogs(self) -> dict[str, StreamBacklog]:
         with translate_errors(f"measuring {' and '.join(self.names)}", self._client):
-            seconds, microseconds = self._client.time()
-            return {name: self._backlog(name, now_ms=seconds * 1000 + microseconds // 1000) for name in self.names}
+            now_ms = _milliseconds(self._client.time())
+            return {name: self._backlog(name, now_ms=now_ms) for name in self.names}
 
     def _backlog(self, name: str, *, now_ms: int) -> StreamBacklog:
         # Without a group, the bridge would start with the oldest entry.
@@ -193,14 +218,32 @@ class RedisJobStreams:
         return [entry_id for entry_id, _fields in response]
 
 
-def _entries(response: Any) -> list[StreamEntry]:
-    return [
-        # Every entry has fields: redis-py returns an empty dict for a deleted one.
-        StreamEntry(
-            decode(name),
-            decode(entry_id),
-            {decode(key): decode(value) for key, value in fields.items()} if fields else None,
-        )
-        for name, entries in response or []
-        for entry_id, fields in entries
-    ]
+def _raw_streams(response: Any, **_options: Any) -> Iterable[tuple[bytes, Sequence[RawEntry]]]:
+    """The response of XREADGROUP without the conversions of redis-py: protocol 3 has a map, protocol 2 a list."""
+    return (response.items() if isinstance(response, Mapping) else response) or ()
+
+
+def _raw_entries(response: Any, **_options: Any) -> Sequence[RawEntry]:
+    return response or ()
+
+
+def _entry(name: bytes | str, entry_id: bytes, fields: Sequence[bytes] | None, *, delivered_ms: int) -> StreamEntry:
+    return StreamEntry(
+        name if isinstance(name, str) else decode(name),
+        decode(entry_id),
+        # Every entry has fields: Redis returns none for a deleted one.
+        _fields(fields) if fields else None,
+        delivered_ms,
+    )
+
+
+def _fields(flat: Sequence[bytes]) -> dict[str, FieldValue]:
+    values: dict[str, list[str]] = {}
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        values.setdefault(decode(name), []).append(decode(value))
+    return {name: found if len(found) > 1 else found[0] for name, found in values.items()}
+
+
+def _milliseconds(now: tuple[int, int]) -> int:
+    seconds, microseconds = now
+    return seconds * 1000 + microseconds // 1000

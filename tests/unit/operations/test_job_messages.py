@@ -184,3 +184,12 @@ def test_a_readable_game_id_is_a_game_id_or_empty(text: str) -> None:
 
     assert game_id == "" or (game_id == text and is_game_id(text))
     assert set(game_id) <= {*string.ascii_letters, *string.digits, "-", "_"}
+
+
+@pytest.mark.parametrize("name", ["game_id", "image_ref", "requested_at_ms", "trace"])
+def test_a_repeated_field_is_refused_by_name_even_with_one_value(name: str) -> None:
+    fields: dict[str, str | list[str]] = {"game_id": "g1", "image_ref": "engine:1", "requested_at_ms": "1"}
+    entry = StreamEntry("jobs", "1-0", {**fields, name: ["1", "1"]})
+
+    with pytest.raises(InvalidRequestError, match=f"field '{name}' occurs more than once"):
+        parse_start_job(entry)

@@ -165,3 +165,9 @@ def test_whatever_a_dead_letter_holds_can_be_stored_and_read_back(text: str) -> 
     assert dead_letter.isascii()
     assert dead_letter.isprintable()
     assert json.loads(dead_letter) == {text: text}
+
+
+def test_a_dead_letter_keeps_all_values_of_a_repeated_field() -> None:
+    fields = dead_letter_fields(stream="s", entry_id="1-0", reason="r", fields={"game_id": ["a", "b"], "n": "1"})
+
+    assert fields["fields_json"] == '{"game_id":["a","b"],"n":"1"}'

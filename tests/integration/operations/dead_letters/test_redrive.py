@@ -1,6 +1,7 @@
 """Invalid stream entries are stored, and an operator redrives them, with a real database."""
 
 import json
+from collections.abc import Mapping
 from io import StringIO
 
 import pytest
@@ -10,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from operations.messages import job_parsers
+from operations.messages import FieldValue, job_parsers
 from operations.models import DeadLetter, Operation
 from operations.states import Topic
 from tasks.loops.bridge import JobBridge
@@ -26,7 +27,7 @@ CONFIRMED = {"confirm": "yes", "because": "Lobby 2.3 sent the wrong word"}
 pytestmark = pytest.mark.usefixtures("rig")
 
 
-def receive(fields: dict[str, str], *, stream: str = STOP) -> DeadLetter:
+def receive(fields: Mapping[str, FieldValue], *, stream: str = STOP) -> DeadLetter:
     """Return the dead letter of an entry with these fields."""
     server = FakeStreamServer()
     server.add(stream, fields)
@@ -77,12 +78,37 @@ def test_an_entry_that_is_read_again_after_a_crash_is_stored_once() -> None:
     server = FakeStreamServer()
     entry_id = server.add(STOP, BORED)
     take_over(server)
-    server.pending[STOP][entry_id] = None
+    server.pending[STOP][entry_id] = server.now_ms
 
     take_over(server)
 
     assert not server.pending[STOP]
     assert DeadLetter.objects.count() == 1
+
+
+def test_a_repeated_field_is_kept_with_all_its_values_and_can_be_corrected() -> None:
+    dead_letter = receive({**BORED, "reason": ["timeout", "cancelled"]})
+
+    assert json.loads(dead_letter.fields)["reason"] == ["timeout", "cancelled"]
+    assert [result["error_message"] for result in results()] == ["field 'reason' occurs more than once"]
+    with pytest.raises(CommandError, match="occurs more than once"):
+        run("redrive_dead_letter", str(dead_letter.pk), "--by", "ann")
+    run("redrive_dead_letter", str(dead_letter.pk), "--set", "reason=timeout", "--by", "ann")
+    assert Operation.objects.get().arguments == {"reason": "timeout"}
+
+
+def test_a_repeated_field_without_a_meaning_does_not_hinder_a_redrive() -> None:
+    dead_letter = receive({**BORED, "reason": "timeout", "trace": ["1", "2"]})
+
+    run("redrive_dead_letter", str(dead_letter.pk), "--by", "ann")
+
+    assert Operation.objects.get().op_kind == "stop"
+
+
+def test_a_repeated_game_id_names_no_game() -> None:
+    dead_letter = receive({**BORED, "reason": "timeout", "game_id": ["g1", "g1"]})
+
+    assert (dead_letter.game_id, results()) == ("", [])
 
 
 def test_a_corrected_dead_letter_runs_and_gets_its_own_result(rig: Rig) -> None:

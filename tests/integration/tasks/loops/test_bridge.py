@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection
+from structlog.testing import capture_logs
 
 from operations.intake import OperationRequest
 from operations.messages import StreamEntry, job_parsers
@@ -68,6 +69,43 @@ def test_a_long_backlog_on_one_stream_does_not_overtake_the_other() -> None:
 
     assert kinds()[-1] == ("g0", "stop")
     assert len(kinds()) == 121
+
+
+def test_a_start_and_a_stop_without_a_known_order_are_logged_for_their_game() -> None:
+    server = FakeStreamServer()
+    server.add(START, {"game_id": "other", "image_ref": IMAGE, "requested_at_ms": "1"}, entry_id="1000-0")
+    add_start(server, "g1")
+    add_stop(server, "g1")
+    one = bridge(server)
+
+    with capture_logs() as logs:
+        one.step()
+        add_stop(server, "other")
+        one.step()
+
+    assert kinds() == [("other", "start"), ("g1", "start"), ("g1", "stop"), ("other", "stop")]
+    assert [log for log in logs if log["event"] == "job_order_unknown"] == [
+        {"event": "job_order_unknown", "log_level": "warning", "game_id": "g1", "first": "1000-1", "second": "3-0"}
+    ]
+
+
+def test_ids_ahead_of_the_clock_are_logged_once_when_they_begin_and_end() -> None:
+    server = FakeStreamServer()
+    one = bridge(server)
+
+    with capture_logs() as logs:
+        for _ in range(2):
+            server.add(STOP, {"game_id": "g1"}, entry_id="" if server.streams[STOP] else "1000-0")
+            add_start(server)
+            one.step()
+        server.now_ms = 1000
+        add_stop(server)
+        one.step()
+
+    assert [(log["event"], log["stream"], log["entry_id"]) for log in logs if "clock" in log["event"]] == [
+        ("entry_ids_ahead_of_clock", STOP, "1000-0"),
+        ("entry_ids_follow_clock", STOP, "1001-0"),
+    ]
 
 
 def test_where_a_job_came_from_is_on_record() -> None:
@@ -206,7 +244,7 @@ def test_a_bad_entry_without_a_game_gets_no_result() -> None:
 def test_an_entry_that_its_producer_trimmed_is_acknowledged() -> None:
     server = FakeStreamServer()
     entry_id = add_start(server)
-    server.pending[START][entry_id] = None
+    server.pending[START][entry_id] = server.now_ms
     del server.streams[START][entry_id]
 
     bridge(server).step()
