@@ -168,6 +168,9 @@ CELERY_BROKER_URL = RTMANAGER.broker_url
 CELERY_BROKER_TRANSPORT_OPTIONS = _BROKER_SOCKET
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# A broker that becomes a replica, is full or refuses a right answers with an error. By default a worker ends then.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+CELERY_WORKER_CONSUMER = "tasks.worker.consumer:FailoverConsumer"
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_REJECT_ON_WORKER_LOST = False
 CELERY_TASK_PUBLISH_RETRY = False
