@@ -1,8 +1,6 @@
 """What the contract of the streams is tried on: one site in memory, one on a real Redis."""
 
-import contextlib
 import socket
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -14,6 +12,7 @@ from tasks.streams.base import EventStreams, JobStreams, Publication
 from tasks.streams.fake import FakeEventStreams, FakeJobStreams, FakeStreamServer
 from tasks.streams.redis.events import RedisEventStreams
 from tasks.streams.redis.jobs import RedisJobStreams
+from tests.servers.wire import Wire
 
 START, STOP = NAMES = ("start_jobs", "stop_jobs")
 RESULTS, HEALTH = "job_results", "health_events"
@@ -75,55 +74,6 @@ class FakeSite:
 
     def lose_replies(self, *, lose: bool) -> None:
         self.server.loses_replies = lose
-
-
-class Wire:
-    """Stands between the adapters and the server: can be cut, can swallow answers, can swallow everything."""
-
-    def __init__(self, upstream: tuple[str, int]) -> None:
-        self._upstream = upstream
-        self.swallows_answers = False
-        self.swallows_requests = False
-        self._ends: list[socket.socket] = []
-        self.port = 0
-        self.repair()
-
-    def repair(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        for end in (self._listener, *self._ends):
-            _close(end)
-        self._ends.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(self._upstream)
-                self._ends += [client, server]
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := source.recv(65536):
-                is_answer = source.getpeername() == self._upstream
-                if is_answer and self.swallows_answers:
-                    break
-                if is_answer or not self.swallows_requests:
-                    sink.sendall(chunk)
-        _close(source)
-        _close(sink)
-
-
-def _close(end: socket.socket) -> None:
-    # Closing alone does not wake the thread that reads from it.
-    with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
 
 
 class RedisSite:

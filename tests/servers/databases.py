@@ -3,8 +3,9 @@
 import contextlib
 import itertools
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 import psycopg2
@@ -14,6 +15,7 @@ from psycopg2 import sql
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from tests.servers.certificates import Certificate
 from tests.servers.server_images import ServerImage
 from tests.servers.sessions import SESSION_LABELS
 from tests.servers.waiting import wait_for
@@ -128,6 +130,24 @@ def launch_redis(image: ServerImage, *, durable: bool = True) -> tuple[DockerCon
     return _launch(image, _REDIS_PORT, arguments=arguments)
 
 
+def launch_tls_redis(image: ServerImage, certificate: Certificate) -> tuple[DockerContainer, int]:
+    """Start a Redis that accepts only TLS, without waiting for it. Clients need no certificate."""
+    files = {"CERTIFICATE": certificate.certificate.read_text(), "KEY": certificate.key.read_text()}
+    write = "".join(f'printf %s "${name}" > /tmp/{name}; ' for name in files)
+    command = ("sh", "-c", f'{write}exec "$@"', "sh", *image.command)
+    arguments = (
+        *("--bind", "0.0.0.0", "--protected-mode", "no", "--port", "0", "--tls-port", str(_REDIS_PORT)),  # noqa: S104 - as above
+        *("--tls-cert-file", "/tmp/CERTIFICATE", "--tls-key-file", "/tmp/KEY", "--tls-auth-clients", "no"),  # noqa: S108 - inside its container
+        *("--tls-ca-cert-file", "/tmp/CERTIFICATE", "--save", ""),  # noqa: S108
+    )
+    return _launch(replace(image, command=command), _REDIS_PORT, arguments=arguments, environment=files)
+
+
+def ready_tls_redis(launched: tuple[DockerContainer, int]) -> tuple[Container, Address]:
+    """Wait until it answers."""
+    return _first_answer(launched, _REDIS_PORT, _tls_redis_answers)
+
+
 def ready_postgres(launched: tuple[DockerContainer, int]) -> PostgresServer:
     """Wait until it answers."""
     container, address = _first_answer(launched, _POSTGRES_PORT, _postgres_answers)
@@ -147,8 +167,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _launch(image: ServerImage, port: int, *, arguments: Sequence[str]) -> tuple[DockerContainer, int]:
-    container = DockerContainer(image.reference, env={"POSTGRES_HOST_AUTH_METHOD": "trust"})
+def _launch(
+    image: ServerImage, port: int, *, arguments: Sequence[str], environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[DockerContainer, int]:
+    container = DockerContainer(image.reference, env={"POSTGRES_HOST_AUTH_METHOD": "trust", **environment})
     container.with_command([*image.command, *arguments])
     container.with_kwargs(labels=SESSION_LABELS, **({"user": image.user} if image.user else {}))
     # A fixed port, for a random one changes when a killed server is started again; and on loopback alone.
@@ -189,8 +211,14 @@ def _postgres_answers(address: Address) -> bool:
     return True
 
 
-def _redis_answers(address: Address) -> bool:
-    with redis.Redis(host=address.host, port=address.port, socket_timeout=3, socket_connect_timeout=3) as client:
+def _tls_redis_answers(address: Address) -> bool:
+    return _redis_answers(address, ssl=True, ssl_cert_reqs="none")
+
+
+def _redis_answers(address: Address, **options: Any) -> bool:
+    with redis.Redis(
+        host=address.host, port=address.port, socket_timeout=3, socket_connect_timeout=3, **options
+    ) as client:
         try:
             return bool(client.ping())
         except redis.RedisError:
