@@ -17,7 +17,7 @@ class Certificate:
 
 
 def make_authority(folder: Path, name: str) -> Certificate:
-    """A new authority that nobody trusts."""
+    """A new authority. No machine trusts it."""
     return _make(folder, name, "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,22 @@ class Valkey:
         return True
 
 
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[Valkey]:
+    """A server for the block."""
+    server = Valkey(folder, *arguments)
+    try:
+        wait_for(server.answers, what="Valkey to answer")
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait(timeout=30)
+
+
 @pytest.fixture
 def valkey(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Valkey]:
-    server = Valkey(tmp_path, *getattr(request, "param", ()))
-    wait_for(server.answers, what="Valkey to answer")
-    yield server
-    server.process.terminate()
-    server.process.wait(timeout=10)
+    with running(tmp_path, *getattr(request, "param", ())) as server:
+        yield server
 
 
 def test_connections_to_a_demoted_primary_are_closed_by_publishing_and_reading(valkey: Valkey) -> None:
@@ -115,10 +125,24 @@ def as_user(server: Valkey, name: str) -> redis.Redis:
     return server.client(username=name, password=f"{name}-password")
 
 
-def test_the_documented_users_can_do_their_work_and_no_more(valkey: Valkey) -> None:
-    admin: Any = valkey.client()
+def create_documented_users(server: Valkey) -> Any:
+    """Create the users; return the client of the administrator."""
+    admin: Any = server.client()
     for rule in documented_users():
         admin.execute_command("ACL", "SETUSER", *rule.replace("PASSWORD", f"{rule.split()[0]}-password").split())
+    return admin
+
+
+@pytest.fixture(scope="module")
+def server_with_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One server for all refusals: none of them changes it."""
+    with running(tmp_path_factory.mktemp("valkey")) as server:
+        create_documented_users(server)
+        yield server
+
+
+def test_the_documented_users_can_do_their_work(valkey: Valkey) -> None:
+    admin = create_documented_users(valkey)
     lobby, gm = as_user(valkey, "lobby"), as_user(valkey, "gm")
     url = f"redis://rtm:rtm-password@127.0.0.1:{valkey.port}/0"
     jobs, events = RedisJobStreams(url, names=JOBS), RedisEventStreams(url)
@@ -142,17 +166,47 @@ def test_the_documented_users_can_do_their_work_and_no_more(valkey: Valkey) -> N
         assert queue.get(timeout=3).payload == "hello"
         queue.close()
 
-    for call in (
-        lambda: lobby.xadd("runtime:job_results", {"game_id": "g"}),
-        lambda: lobby.lpush("rtm:default:celery:lifecycle", "x"),
-        lambda: lobby.publish("/1.celery.pidbox", "x"),
-        lambda: lobby.delete(JOBS[0]),
-        lobby.flushall,
-        lambda: gm.xadd("runtime:health_events", {"game_id": "g"}),
-        lambda: gm.xread({JOBS[0]: "0"}),
-    ):
-        with pytest.raises(redis.exceptions.NoPermissionError):
-            call()
+    assert [denied for denied in admin.acl_log() if denied["username"] == "rtm"] == []
+
+
+# What each user must not do: on the broker, with the jobs and keys of others, and with the server.
+REFUSED = {
+    "lobby": [
+        "LPUSH rtm:default:celery:lifecycle x", "BRPOP rtm:default:celery:lifecycle 1",
+        "LRANGE rtm:default:celery:lifecycle 0 1", "PUBLISH /1.celery.pidbox x", "SUBSCRIBE /1.celery.pidbox",
+        "GET rtm:default:writable", "SET rtm:default:writable x", "XADD runtime:job_results * game_id g",
+        "XADD runtime:health_events * game_id g", "XADD other * game_id g", "XREAD STREAMS runtime:health_events 0",
+        "XDEL runtime:start_jobs 1-1", "XTRIM runtime:start_jobs MAXLEN 0",
+        "XGROUP DESTROY runtime:start_jobs rtmanager",
+        "XREADGROUP GROUP rtmanager bridge STREAMS runtime:start_jobs >", "XACK runtime:start_jobs rtmanager 1-1",
+        "DEL runtime:start_jobs", "RENAME runtime:start_jobs other", "EXPIRE runtime:start_jobs 1",
+        "EVAL return{} 0", "MULTI", "WATCH runtime:start_jobs", "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0",
+        "SWAPDB 0 1", "CONFIG GET *", "CONFIG SET maxmemory 1", "INFO", "MONITOR",
+        "SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "CLIENT LIST", "CLIENT KILL TYPE normal", "ACL LIST", "ACL WHOAMI",
+        "ACL SETUSER lobby +@all", "SAVE", "MODULE LIST", "SCRIPT FLUSH", "FUNCTION FLUSH",
+    ],
+    "gm": [
+        "XADD runtime:health_events * game_id g", "XREAD STREAMS runtime:start_jobs 0",
+        "XADD runtime:stop_jobs * game_id g", "XREAD STREAMS runtime:job_results 0",
+        "LPUSH rtm:default:celery:lifecycle x", "DEL runtime:health_events", "FLUSHALL", "CONFIG GET *", "KEYS *",
+        "ACL LIST", "EVAL return{} 0",
+    ],
+    "rtm": [
+        "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "ACL LIST",
+        "CLIENT KILL TYPE normal", "MONITOR", "SWAPDB 0 1", "SET other x", "GET other",
+        "PUBLISH /1.celery.pidbox x", "MODULE LIST", "SAVE",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("user", "command"), [(user, command) for user, commands in REFUSED.items() for command in commands]
+)
+def test_the_documented_users_can_do_no_more(server_with_users: Valkey, user: str, command: str) -> None:
+    client: Any = as_user(server_with_users, user)
+
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*command.split(" "))
 
 
 def test_workers_ignore_remote_control() -> None:

@@ -135,8 +135,8 @@ def test_a_repeated_field_makes_a_dead_letter_with_all_values_and_blocks_nothing
 
     lobby.bridge.step()
 
-    letters = DeadLetter.objects.order_by("id")
-    assert [json.loads(letter.fields) for letter in letters] == [
+    dead_letters = DeadLetter.objects.order_by("id")
+    assert [json.loads(row.fields) for row in dead_letters] == [
         {"game_id": ["a", "b"], "reason": "timeout"},
         {"game_id": "a", "reason": ["timeout", "timeout"]},
     ]
