@@ -152,6 +152,7 @@ class Config(BaseSettings):
     max_pids_limit: Annotated[_PidsLimit | None, BeforeValidator(_none_if_empty)] = None
     container_read_only: bool = True
     container_user: Annotated[str, Field(pattern=r"^(\d+(:\d+)?)?$")] = ""
+    container_log_driver: Literal["auto", "local", "json-file", "k8s-file"] = "auto"
     container_stop_timeout_seconds: Annotated[int, Field(ge=0)] = 30
     container_retention_days: Annotated[int, _POSITIVE] = 30
     patch_settle_seconds: Annotated[float, Field(ge=0)] = 3.0

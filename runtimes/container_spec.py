@@ -1,7 +1,7 @@
 """Builds the exact container specification of a game. No Docker, no disk, no database."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -36,6 +36,10 @@ MIN_PIDS_LIMIT = 2
 MAX_PIDS = 4_194_304
 
 STORAGE_PATH_ENV = "STORAGE_PATH"
+
+# The log drivers with a size limit for each container. ``auto`` is the first of them that the engine has.
+LOG_DRIVERS = ("local", "json-file", "k8s-file")
+AUTO_LOG_DRIVER = "auto"
 
 _MEMORY = re.compile(r"(?P<number>[0-9]{1,19}(?:\.[0-9]{1,9})?) ?(?P<unit>[kmgt]?)(?:i?b)?", re.IGNORECASE)
 _MEMORY_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -74,6 +78,7 @@ class ContainerPolicy:
     stop_grace_seconds: int
     max_limits: MaxLimits = MaxLimits()
     image_volumes: str = "state"
+    log_driver: str = AUTO_LOG_DRIVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class ContainerSpec:
     """One container to create. The adapter adds the hardening that is the same for all.
 
     ``image`` is the reference or image id that Docker uses; ``image_ref`` is the reference in its label and in the
-    record.
+    record. ``log_driver`` is one of LOG_DRIVERS, or ``auto``: then the adapter chooses at the creation.
     """
 
     name: str
@@ -97,6 +102,7 @@ class ContainerSpec:
     user: str
     stop_grace_seconds: int
     volumes: tuple[VolumeMount, ...] = ()
+    log_driver: str = AUTO_LOG_DRIVER
 
 
 def container_name(game_id: str) -> str:
@@ -191,7 +197,15 @@ def build_spec(  # noqa: PLR0913 (all keyword-only, all different in kind)
         user=policy.user,
         stop_grace_seconds=policy.stop_grace_seconds,
         volumes=volumes,
+        log_driver=policy.log_driver,
     )
+
+
+def choose_log_driver(wanted: str, known: Sequence[str]) -> str:
+    """The log driver for this setting on an engine with these drivers; none: the engine did not report them."""
+    if wanted != AUTO_LOG_DRIVER:
+        return wanted
+    return next((driver for driver in LOG_DRIVERS if driver in known), LOG_DRIVERS[0])
 
 
 def current_policy() -> ContainerPolicy:
@@ -211,4 +225,5 @@ def current_policy() -> ContainerPolicy:
         user=config.container_user,
         stop_grace_seconds=config.container_stop_timeout_seconds,
         image_volumes=config.image_volumes,
+        log_driver=config.container_log_driver,
     )

@@ -7,6 +7,7 @@ from operations.monitoring.component_status import ComponentState, ComponentStat
 from operations.monitoring.heartbeats import LOOPS, HeartbeatName
 from rtmanager.doctor.checks import Check, Result, fail, ok, run_each, warn
 from rtmanager.doctor.facts import Containers, Database, Facts
+from runtimes.container_spec import AUTO_LOG_DRIVER, LOG_DRIVERS, choose_log_driver
 from runtimes.containers.types import DockerInfo
 from runtimes.formatting import format_timestamp
 from tasks.streams.base import StreamServer
@@ -55,6 +56,7 @@ def check_dependencies(facts: Facts) -> Iterator[Check]:
         yield _unreachable(facts, "docker", _REFUSED if "docker" in facts.refused else advice)
     else:
         yield from run_each(_OF_ENGINE, facts.engine)
+        yield Check("log driver", *_log_driver(facts, facts.engine))
     if facts.containers is not None:
         yield Check("game network", *_network(facts, facts.containers))
         yield Check("stack", *_stack(facts, facts.containers))
@@ -189,6 +191,17 @@ def _live_restore(engine: DockerInfo) -> Result:
         return ok("on: games keep running when Docker restarts")
     advice = 'Put {"live-restore": true} into /etc/docker/daemon.json and reload Docker.'
     return warn("off: a restart of Docker ends every game", advice)
+
+
+def _log_driver(facts: Facts, engine: DockerInfo) -> Result:
+    wanted, known = facts.config.container_log_driver, engine.log_drivers
+    chosen, listed = choose_log_driver(wanted, known), ", ".join(known)
+    if known and chosen not in known:
+        advice = f"Set RTMANAGER_CONTAINER_LOG_DRIVER to auto. If it is: the engine needs {', '.join(LOG_DRIVERS[:-1])}"
+        return fail(f"{chosen}, but the engine has {listed}", f"{advice} or {LOG_DRIVERS[-1]}.")
+    if wanted != AUTO_LOG_DRIVER:
+        return ok(chosen)
+    return ok(f"{chosen}, chosen from {listed}" if known else f"{chosen}, the engine reports none")
 
 
 def _network(facts: Facts, containers: Containers) -> Result:

@@ -6,11 +6,11 @@ differently (``ALL`` or ``CAP_ALL``, null or zero); each field is normalised bef
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from runtimes.container_spec import ContainerSpec
+from runtimes.container_spec import ContainerSpec, choose_log_driver
 from runtimes.containers.docker.payloads import expected_inspection
 
 Raw = Mapping[str, Any]
@@ -37,6 +37,7 @@ _DECIDED_BY = {
     "networks": "RTMANAGER_DOCKER_NETWORK",
     "mounts": "RTMANAGER_GAME_STATE_ROOT, RTMANAGER_ENGINE_STATE_MOUNT_PATH",
     "environment": "RTMANAGER_ENGINE_STATE_ENV_NAME",
+    "log_driver": "RTMANAGER_CONTAINER_LOG_DRIVER",
     "stop_timeout_seconds": "RTMANAGER_CONTAINER_STOP_TIMEOUT_SECONDS",
 }
 
@@ -72,7 +73,7 @@ def differences(raw: Raw, spec: ContainerSpec, *, image_user: str | None = None)
 
     ``image_user`` is the ``USER`` of the image, used if the specification has none; None if it is unknown.
     """
-    actual, wanted = fields_of(raw), fields_of(expected_inspection(spec))
+    actual, wanted = fields_of(raw), fields_of(expected_inspection(_with_log_driver(spec, raw)))
     hardening, user = ConfigurationKind.HARDENING, spec.user or image_user
     wanted[hardening]["user"] = actual[hardening]["user"] if user is None else user or "root"
     return tuple(
@@ -81,6 +82,12 @@ def differences(raw: Raw, spec: ContainerSpec, *, image_user: str | None = None)
         for name, expected in fields.items()
         if (value := _compared(name, actual[kind][name], expected)) != expected
     )
+
+
+def _with_log_driver(spec: ContainerSpec, raw: Raw) -> ContainerSpec:
+    """With ``auto``, each of the drivers that RTM chooses from is the wanted one."""
+    in_force = ((raw.get("HostConfig") or {}).get("LogConfig") or {}).get("Type") or ""
+    return replace(spec, log_driver=choose_log_driver(spec.log_driver, (in_force,)))
 
 
 def _compared(name: str, value: Value, expected: Value) -> Value:

@@ -62,6 +62,10 @@ class Refusal(StrEnum):
     OPEN_FILES_LIMIT = "open_files_limit", "raise the limit of open files of the Docker daemon"
     CGROUP = "cgroup", "check the cgroups of the Docker host, and the log of the Docker daemon"
     USER_UNKNOWN = "user_unknown", "use a user that the image has: USER in its Dockerfile, or RTMANAGER_CONTAINER_USER"
+    LOG_DRIVER = (
+        "log_driver",
+        "set RTMANAGER_CONTAINER_LOG_DRIVER to auto, or to a log driver that the Docker host has (docker info)",
+    )
     WRONG_PLATFORM = "wrong_platform", "use an image that is built for the platform of the Docker host"
     COMMAND_UNUSABLE = "command_unusable", "correct the command of the image: the Docker host cannot run it"
     IMAGE_MISSING = "image_missing", "publish the image, or correct the reference"
@@ -114,6 +118,7 @@ _PHRASES = {
     Refusal.USER_UNKNOWN: (
         "unable to find (user|group)", "no matching entries in (passwd|group) file", "no users found",
     ),
+    Refusal.LOG_DRIVER: ("looking up logging plugin", "logging driver", "invalid log driver", "unknown log opt"),
     Refusal.WRONG_PLATFORM: (
         "exec format error", "does not match the (specified|detected) .*platform", "no matching manifest for",
     ),

@@ -101,7 +101,7 @@ class HostCapacity:
 class DockerInfo:
     """Facts about a daemon that responds. ``limits``: whether the host enforces each limit.
 
-    ``now`` and ``capacity`` are None if the daemon does not report them.
+    ``now`` and ``capacity`` are None if the daemon does not report them; ``log_drivers`` is then empty.
     """
 
     version: str
@@ -111,6 +111,7 @@ class DockerInfo:
     limits: Mapping[str, bool] = field(default_factory=dict)
     now: datetime | None = None
     capacity: HostCapacity | None = None
+    log_drivers: tuple[str, ...] = ()
 
 
 def docker_info_from_json(info: Mapping[str, Any], *, api_version: str) -> DockerInfo:
@@ -125,6 +126,7 @@ def docker_info_from_json(info: Mapping[str, Any], *, api_version: str) -> Docke
         # Docker reports nanoseconds; Python keeps microseconds.
         now=datetime.fromisoformat(system_time) if system_time else None,
         capacity=capacity_from_info(info),
+        log_drivers=log_drivers_from_info(info),
     )
 
 
@@ -132,3 +134,8 @@ def capacity_from_info(info: Mapping[str, Any]) -> HostCapacity | None:
     """CPUs and memory of the host; None if the daemon does not report them."""
     cpus, memory = info.get("NCPU"), info.get("MemTotal")
     return HostCapacity(int(cpus), int(memory)) if cpus and memory else None
+
+
+def log_drivers_from_info(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """The log drivers that the daemon has; empty if it does not report them."""
+    return tuple((info.get("Plugins") or {}).get("Log") or ())

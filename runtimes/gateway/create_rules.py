@@ -27,6 +27,7 @@ from runtimes.container_spec import (
     ContainerSpec,
     Limits,
     build_spec,
+    choose_log_driver,
     container_name,
     state_path,
 )
@@ -53,6 +54,7 @@ _SETTING_OF = {
     "User": "RTMANAGER_CONTAINER_USER",
     "StopTimeout": "RTMANAGER_CONTAINER_STOP_TIMEOUT_SECONDS",
     "Env": "RTMANAGER_ENGINE_STATE_ENV_NAME and RTMANAGER_ENGINE_STATE_MOUNT_PATH",
+    "HostConfig.LogConfig": "RTMANAGER_CONTAINER_LOG_DRIVER",
     "HostConfig.Mounts": "RTMANAGER_GAME_STATE_ROOT and RTMANAGER_ENGINE_STATE_MOUNT_PATH",
 }
 
@@ -112,7 +114,11 @@ class CreateRules:
             fence=int(_number(labels, LABEL_FENCE)),
             started_at_ms=int(_number(labels, LABEL_STARTED_AT_MS)),
         )
-        return replace(state, volumes=self._volumes(game_id, host["Mounts"][1:]))
+        return replace(
+            state,
+            volumes=self._volumes(game_id, host["Mounts"][1:]),
+            log_driver=choose_log_driver(self.policy.log_driver, (host["LogConfig"]["Type"],)),
+        )
 
     def _volumes(self, game_id: str, mounts: Sequence[Mapping[str, Any]]) -> tuple[VolumeMount, ...]:
         """The volumes of the image, from the mounts after that of the state: the ones that RTM plans for them."""

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from runtimes.container_spec import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK, OWNER, container_name
 from runtimes.containers.docker.payloads import create_request
+from runtimes.containers.types import log_drivers_from_info
 from runtimes.exceptions import InvalidRequestError
 from runtimes.gateway.calls import (
     Call,
@@ -135,7 +136,7 @@ class Gateway:
         return _whole(await self._docker.fetch(request))
 
     async def _info(self, _incoming: web.BaseRequest, request: Request) -> web.Response:
-        return _whole(await self._docker.fetch(request), lambda info: _fields_of(info, INFO_FIELDS))
+        return _whole(await self._docker.fetch(request), _shown_info)
 
     async def _events(self, incoming: web.BaseRequest, request: Request) -> web.StreamResponse:
         filters = container_filters(request.query.get("filters", ""), stack=self._stack, of_events=True)
@@ -321,6 +322,10 @@ def _whole(response: Response, shown: Callable[[Any], Any] | None = None) -> web
     """Docker's response; of a successful one only what ``shown`` returns."""
     body = json.dumps(shown(response.json())).encode() if shown and response.is_success else response.body
     return web.Response(status=response.status, body=body, content_type=response.content_type)
+
+
+def _shown_info(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_fields_of(info, INFO_FIELDS), "Plugins": {"Log": log_drivers_from_info(info)}}
 
 
 def _name_holder(inspection: Mapping[str, Any]) -> dict[str, Any]:

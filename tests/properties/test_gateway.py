@@ -1,12 +1,13 @@
 """The rule of the gateway for containers: whatever is accepted is exactly what RTM writes for a game."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 
-from runtimes.container_spec import ContainerSpec, Limits, build_spec
+from runtimes.container_spec import LOG_DRIVERS, ContainerSpec, Limits, build_spec
 from runtimes.containers.docker.payloads import create_request
 from runtimes.exceptions import InvalidRequestError
 from runtimes.gateway.calls import CallRefusedError
@@ -33,7 +34,7 @@ volume_paths = paths | paths.map(lambda path: f"/var/lib/galaxy-game{path}")
 @st.composite
 def specs(draw: st.DrawFn) -> ContainerSpec:
     return build_spec(
-        POLICY,
+        replace(POLICY, log_driver=draw(st.sampled_from(LOG_DRIVERS))),
         game_id=draw(game_ids),
         image_ref=draw(st.sampled_from(["game", "game:1.0.0", "registry.example:5000/team/game:2.1.3"])),
         image=draw(

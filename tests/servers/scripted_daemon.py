@@ -14,6 +14,7 @@ class ScriptedDaemon(ThreadingHTTPServer):
     """Answers each "METHOD last-part-of-the-path" as the script says.
 
     HANG means not before the test ends. A list is streamed, one object after the other; BREAK in it cuts the line.
+    ``bodies`` has the last body of each request.
     """
 
     HANG: Answer = (0, None)
@@ -23,6 +24,7 @@ class ScriptedDaemon(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script: dict[str, Answer] = {"GET version": (200, {"ApiVersion": "1.52"})}
         self.asked: list[str] = []
+        self.bodies: dict[str, bytes] = {}
         self.ended = threading.Event()
 
     @property
@@ -35,18 +37,19 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = self.path.partition("?")[0]
         question = f"{self.command} {path.rpartition('/')[2]}"
         self.server.asked.append(question)
-        status, body = self.server.script[question]
+        self.server.bodies[question] = body
+        status, content = self.server.script[question]
         if status == 0:
             self.server.ended.wait()
             self.close_connection = True
-        elif isinstance(body, list):
-            self._stream(body)
+        elif isinstance(content, list):
+            self._stream(content)
         else:
-            self._reply(status, body)
+            self._reply(status, content)
 
     def _reply(self, status: int, body: object) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

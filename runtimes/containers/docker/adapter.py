@@ -3,19 +3,20 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import requests
 import structlog
 from django.conf import settings
 from docker.errors import APIError, DockerException, NotFound
 
-from runtimes.container_spec import LABEL_GAME_ID, ContainerSpec
+from runtimes.container_spec import AUTO_LOG_DRIVER, LABEL_GAME_ID, ContainerSpec, choose_log_driver
 from runtimes.containers.base import (
     Container,
     ContainerDetails,
@@ -51,6 +52,7 @@ from runtimes.containers.types import (
     NotRunningError,
     capacity_from_info,
     docker_info_from_json,
+    log_drivers_from_info,
 )
 from runtimes.exceptions import StartConfigInvalidError
 from runtimes.formatting import short_id
@@ -67,7 +69,7 @@ EVENT_SILENCE_SECONDS = 120.0
 LOG_SILENCE_SECONDS = 24 * 3600.0
 LOG_LINES_UNREAD = 1000
 _DEFAULT_NETWORK = "bridge"
-CAPACITY_FRESH_SECONDS = 600.0
+INFO_FRESH_SECONDS = 600.0
 PREDEFINED_NETWORKS = frozenset({_DEFAULT_NETWORK, "host", "none", "ingress"})
 
 
@@ -79,8 +81,8 @@ class DockerAdapter:
 
     # (host, network name) → when a network was last seen. Shared by all threads.
     _networks_seen: ClassVar[dict[tuple[str, str], float]] = {}
-    # host → when its capacity was read, and the capacity. Shared by all threads.
-    _capacities: ClassVar[dict[str, tuple[float, HostCapacity | None]]] = {}
+    # host → when its information was read, and the information. Shared by all threads.
+    _infos: ClassVar[dict[str, tuple[float, Mapping[str, Any]]]] = {}
 
     def __init__(self, docker_host: str, *, call_seconds: float = MAX_CALL_SECONDS) -> None:
         self._docker_host = docker_host
@@ -116,13 +118,16 @@ class DockerAdapter:
             return payloads.parse_docker_time(network["Created"])
 
     def host_capacity(self) -> HostCapacity | None:
-        """CPUs and memory of the host, cached for all threads: they only change with its hardware."""
-        seen_at, capacity = self._capacities.get(self._docker_host, (-math.inf, None))
-        if time.monotonic() - seen_at >= CAPACITY_FRESH_SECONDS:
-            with self._docker_call("report the capacity of its host") as client:
-                capacity = capacity_from_info(client.info())
-            self._capacities[self._docker_host] = (time.monotonic(), capacity)
-        return capacity
+        return capacity_from_info(self._recent_info())
+
+    def _recent_info(self) -> Mapping[str, Any]:
+        """What the daemon says about itself and its host, cached for all threads: it changes with one of them."""
+        seen_at, info = self._infos.get(self._docker_host, (-math.inf, {}))
+        if time.monotonic() - seen_at >= INFO_FRESH_SECONDS:
+            with self._docker_call("describe itself and its host") as client:
+                info = client.info()
+            self._infos[self._docker_host] = (time.monotonic(), info)
+        return info
 
     def network_exists(self, name: str, *, fresh_seconds: float = 0.0) -> bool:
         """Whether a user-defined network of exactly this name exists. All threads share the cache."""
@@ -253,9 +258,10 @@ class DockerAdapter:
             raise ImagePullFailedError(failure_message(f"image {image_ref} could not be pulled", failure, refusal))
 
     def create(self, spec: ContainerSpec) -> str:
+        request = payloads.create_request(replace(spec, log_driver=self._log_driver(spec)))
         with self._docker_call(f"create container {spec.name}") as client:
             try:
-                response = client.create_container_from_config(payloads.create_request(spec), spec.name)  # type: ignore[no-untyped-call]
+                response = client.create_container_from_config(request, spec.name)  # type: ignore[no-untyped-call]
             except APIError as error:
                 if error.status_code == HTTPStatus.CONFLICT:
                     raise NameTakenError(f"a container named {spec.name} exists already") from error
@@ -264,6 +270,14 @@ class DockerAdapter:
         if response.get("Warnings"):
             log.warning("container_created_with_warnings", container_name=spec.name, warnings=response["Warnings"])
         return str(response["Id"])
+
+    def _log_driver(self, spec: ContainerSpec) -> str:
+        if spec.log_driver != AUTO_LOG_DRIVER:
+            return spec.log_driver
+        # Something in front of Docker may deny the information.
+        with suppress(DockerRefusedError):
+            return choose_log_driver(spec.log_driver, log_drivers_from_info(self._recent_info()))
+        return choose_log_driver(spec.log_driver, ())
 
     def start(self, container_id: str) -> None:
         missing = None

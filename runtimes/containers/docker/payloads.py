@@ -5,7 +5,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runtimes.container_spec import LABEL_GAME_ID, LABEL_OWNER, LABEL_STACK, OWNER, ContainerSpec
+from runtimes.container_spec import (
+    LABEL_GAME_ID,
+    LABEL_OWNER,
+    LABEL_STACK,
+    OWNER,
+    ContainerSpec,
+    choose_log_driver,
+)
 from runtimes.containers.base import Container, ContainerDetails, ContainerEvent, ContainerState, EventAction, Image
 from runtimes.containers.types import ContainerStats
 from runtimes.formatting import to_unix
@@ -14,15 +21,16 @@ from runtimes.image_refs import qualify_image_ref
 _TMPFS = {"/tmp": "rw,noexec,nosuid,nodev,size=64m"}  # noqa: S108 (a path inside the container)
 # The list reports the health status only inside a display text, such as "Up 2 hours (unhealthy)".
 _LISTED_HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)$")
-_LOG_CONFIG = {
-    # Bounded and non-blocking: a game that writes faster than the disk is not stalled.
-    "Type": "local",
-    "Config": {"max-size": "10m", "max-file": "3", "mode": "non-blocking", "max-buffer-size": "4m"},
-}
+# Bounded and non-blocking: a game that writes faster than the disk is not stalled.
+_DOCKER_LOG_OPTIONS = {"max-size": "10m", "max-file": "3", "mode": "non-blocking", "max-buffer-size": "4m"}
+# Podman keeps one file per container, and has no other option.
+_LOG_OPTIONS = {
+    "local": _DOCKER_LOG_OPTIONS, "json-file": _DOCKER_LOG_OPTIONS, "k8s-file": {"max-size": "30m"},
+}  # fmt: skip
 
 
 def create_request(spec: ContainerSpec) -> dict[str, Any]:
-    """The body of Docker's create request."""
+    """The body of Docker's create request. Without a chosen log driver it has the first one, which is Docker's."""
     body: dict[str, Any] = {
         "Image": qualify_image_ref(spec.image),
         "Hostname": spec.name,
@@ -38,6 +46,7 @@ def create_request(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def _host_config(spec: ContainerSpec) -> dict[str, Any]:
+    log_driver = choose_log_driver(spec.log_driver, ())
     return {
         "NetworkMode": spec.network,
         "CapDrop": ["ALL"],
@@ -54,7 +63,7 @@ def _host_config(spec: ContainerSpec) -> dict[str, Any]:
         "PidsLimit": spec.limits.pids_limit,
         # Under memory pressure, the kernel kills a game before the services of the host.
         "OomScoreAdj": 500,
-        "LogConfig": _LOG_CONFIG,
+        "LogConfig": {"Type": log_driver, "Config": _LOG_OPTIONS[log_driver]},
         "Mounts": _mounts(spec),
         "ReadonlyRootfs": spec.read_only,
         # Docker accepts only one mount per path.

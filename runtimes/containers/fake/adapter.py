@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Generic, Self, TypeVar
 
-from runtimes.container_spec import ContainerSpec
+from runtimes.container_spec import LOG_DRIVERS, ContainerSpec
 from runtimes.containers.base import (
     Container,
     ContainerDetails,
@@ -111,6 +111,7 @@ class FakeAdapter:
                 limits={"memory": True},
                 now=datetime.now(UTC),
                 capacity=self.docker.capacity,
+                log_drivers=LOG_DRIVERS[:2],
             )
 
     def host_capacity(self) -> HostCapacity | None:

@@ -32,7 +32,9 @@ HEALTHY = Facts(
     state_root=StateRoot(exists=True, is_directory=True, is_writable=True, mode=0o750, free=50 * GIB, total=100 * GIB),
     database=Database(160004, "UTF8", is_replica=False, connections=20, tokens=2, has_superuser=True),
     redis=StreamServer("Redis", "7.2.4", "master", True, 0, "noeviction", NOW),  # noqa: FBT003 - as the server reports it
-    engine=DockerInfo("27.1.0", "1.46", live_restore=True, limits={"memory": True, "processes": True}),
+    engine=DockerInfo(
+        "27.1.0", "1.46", live_restore=True, limits={"memory": True, "processes": True}, log_drivers=("local", "syslog")
+    ),
     containers=Containers(owned=3, unknown=[], network_exists=True),
     processes=[Process("worker", "host:7", __version__, "default")],
     components={HeartbeatName.CANARY: OK, HeartbeatName.BRIDGE: OK, "outbox": OK},
@@ -104,6 +106,7 @@ def test_check_names_are_unique() -> None:
         (other("engine", os_type="windows"), "docker", "failed", "Linux"),
         (other("engine", limits={"memory": True, "swap": False}), "docker limits", "warning", "cgroup"),
         (other("engine", live_restore=False), "live restore", "warning", "daemon.json"),
+        (other("engine", log_drivers=("syslog",)), "log driver", "failed", "RTMANAGER_CONTAINER_LOG_DRIVER"),
         (other("containers", network_exists=False), "game network", "failed", "docker network create"),
         (other("containers", unknown=["galaxy-game-x"]), "stack", "warning", "RTMANAGER_STACK=default"),
         (replace(HEALTHY, clock_skew={"redis": timedelta(seconds=-9)}), "clocks", "warning", "NTP"),
@@ -241,3 +244,21 @@ def test_processes_of_another_version_are_reported(version: str, shown: str) -> 
 
     assert check.status == Status.WARNING
     assert check.found == f"this is {__version__}, but relay (host:8) has version {shown}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "status", "found"),
+    [
+        ("auto", ("syslog", "local"), "ok", "local, chosen from syslog, local"),
+        ("auto", ("journald", "k8s-file"), "ok", "k8s-file, chosen from journald, k8s-file"),
+        ("auto", (), "ok", "local, the engine reports none"),
+        ("json-file", ("json-file", "local"), "ok", "json-file"),
+        ("json-file", ("k8s-file",), "failed", "json-file, but the engine has k8s-file"),
+    ],
+)
+def test_the_log_driver_in_use_is_reported(wanted: str, known: tuple[str, ...], status: str, found: str) -> None:
+    facts = replace(other("engine", log_drivers=known), config=configured(container_log_driver=wanted).config)
+
+    check = check_named(facts, "log driver")
+
+    assert (check.status, check.found) == (status, found)

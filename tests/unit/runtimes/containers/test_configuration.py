@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtimes.container_spec import ContainerPolicy, ContainerSpec, Limits, build_spec
+from runtimes.container_spec import LOG_DRIVERS, ContainerPolicy, ContainerSpec, Limits, build_spec
 from runtimes.containers.configuration import ConfigurationKind, differences, fields_of
 from runtimes.containers.docker.payloads import expected_inspection
 
@@ -121,7 +122,7 @@ CHANGES: dict[str, tuple[Callable[[Raw], None], ConfigurationKind]] = {
     "host_name": (config("Hostname", "keep"), ConfigurationKind.NAME),
     "environment": (config("Env", ["STORAGE_PATH=/elsewhere"]), ConfigurationKind.ENVIRONMENT),
     "log_driver": (
-        lambda raw: raw["HostConfig"].update(LogConfig={**raw["HostConfig"]["LogConfig"], "Type": "json-file"}),
+        lambda raw: raw["HostConfig"].update(LogConfig={**raw["HostConfig"]["LogConfig"], "Type": "journald"}),
         ConfigurationKind.LOGGING,
     ),
     "log_options": (host("LogConfig", {"Type": "local", "Config": {"max-size": "9m"}}), ConfigurationKind.LOGGING),
@@ -222,3 +223,14 @@ def test_a_long_value_is_cut() -> None:
     (one,) = differences(raw, spec())
 
     assert len(one.in_force) < 250
+
+
+@pytest.mark.parametrize("in_force", LOG_DRIVERS)
+def test_each_log_driver_of_the_automatic_choice_is_as_wanted_and_no_other_one(in_force: str) -> None:
+    raw = inspected(replace(spec(), log_driver=in_force))
+    other = replace(spec(), log_driver=next(driver for driver in LOG_DRIVERS if driver != in_force))
+
+    assert differences(raw, spec(), image_user="") == ()
+    difference = differences(raw, other, image_user="")[0]
+    assert (difference.in_force, difference.wanted) == (in_force, other.log_driver)
+    assert difference.decided_by == "RTMANAGER_CONTAINER_LOG_DRIVER"

@@ -72,7 +72,7 @@ def daemon() -> Iterator[ScriptedDaemon]:
 
 @pytest.fixture
 def containers(daemon: ScriptedDaemon) -> Iterator[DockerAdapter]:
-    daemon.script = {"GET version": (200, {"ApiVersion": "1.52"})}
+    daemon.script = {"GET version": (200, {"ApiVersion": "1.52"}), "GET info": (200, {})}
     with closing(DockerAdapter(daemon.address, call_seconds=20)) as containers:
         yield containers
 

@@ -1,11 +1,12 @@
 """The daemon's JSON in our own types: the odd forms that no test daemon shows."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from runtimes.container_spec import ContainerSpec, Limits
+from runtimes.container_spec import LOG_DRIVERS, ContainerSpec, Limits
 from runtimes.containers.base import ContainerEvent, ContainerState, EventAction
 from runtimes.containers.docker.payloads import (
     container_from_inspect,
@@ -72,23 +73,32 @@ def test_the_name_in_a_list_is_not_that_of_a_link() -> None:
     assert container_from_list(raw).name == "galaxy-game-g1"
 
 
-def test_only_a_read_only_container_gets_a_scratch_tmp_and_only_a_named_user_is_sent() -> None:
-    spec = ContainerSpec(
-        image="game:1",
-        name="n",
-        image_ref="i",
-        labels={},
-        environment={},
-        network="net",
-        state_path="/s",
-        state_mount_path="/m",
-        limits=Limits(cpu_quota=0.29, memory_bytes=1, pids_limit=1),
-        read_only=False,
-        user="1000:1000",
-        stop_grace_seconds=1,
-    )
+SPEC = ContainerSpec(
+    image="game:1",
+    name="n",
+    image_ref="i",
+    labels={},
+    environment={},
+    network="net",
+    state_path="/s",
+    state_mount_path="/m",
+    limits=Limits(cpu_quota=0.29, memory_bytes=1, pids_limit=1),
+    read_only=False,
+    user="1000:1000",
+    stop_grace_seconds=1,
+)
 
-    body = create_request(spec)
+
+@pytest.mark.parametrize("driver", LOG_DRIVERS)
+def test_a_log_is_bounded_with_every_driver(driver: str) -> None:
+    log = create_request(replace(SPEC, log_driver=driver))["HostConfig"]["LogConfig"]
+
+    files = int(log["Config"].get("max-file", "1"))
+    assert (log["Type"], files * int(log["Config"]["max-size"].removesuffix("m"))) == (driver, 30)
+
+
+def test_only_a_read_only_container_gets_a_scratch_tmp_and_only_a_named_user_is_sent() -> None:
+    body = create_request(SPEC)
 
     assert body["User"] == "1000:1000"
     assert body["HostConfig"]["Tmpfs"] == {}

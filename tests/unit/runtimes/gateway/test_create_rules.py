@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtimes.container_spec import ContainerPolicy, ContainerSpec, Limits, MaxLimits, build_spec
+from runtimes.container_spec import LOG_DRIVERS, ContainerPolicy, ContainerSpec, Limits, MaxLimits, build_spec
 from runtimes.containers.docker.payloads import create_request
 from runtimes.containers.types import HostCapacity
 from runtimes.exceptions import InvalidRequestError
@@ -64,6 +64,7 @@ def refused(body: object, *, name: str = "galaxy-game-g1", rules: CreateRules = 
             )
         ),
         spec_of(volumes=plan_volumes(["/data"], mount_path=POLICY.state_mount_path)),
+        *(spec_of(replace(POLICY, log_driver=driver)) for driver in LOG_DRIVERS),
     ],
 )
 def test_what_rtm_writes_is_accepted_as_it_is(spec: ContainerSpec) -> None:
@@ -239,6 +240,12 @@ def test_the_message_names_the_setting_that_differs() -> None:
 
     assert "other-net" in message
     assert "RTMANAGER_DOCKER_NETWORK" in message
+
+
+def test_a_configured_log_driver_is_the_only_one() -> None:
+    rules = CreateRules(replace(POLICY, log_driver="json-file"))
+
+    assert "RTMANAGER_CONTAINER_LOG_DRIVER" in refused(create_request(spec_of()), rules=rules)
 
 
 def test_limits_stay_below_the_configured_maximum_or_the_host() -> None:

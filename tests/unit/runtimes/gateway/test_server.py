@@ -26,6 +26,8 @@ ALLOWED, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 NAMES = {ALLOWED: ["registry.example/game:1"], OTHER: ["other.example/game:1"]}
 Steps = Callable[[GatewaySettings], Awaitable[Any]]
 
+PLUGINS = {"Log": ["local"], "Volume": ["secret"]}
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -42,7 +44,7 @@ async def fake_docker(folder: Path, *, version: str = "1.41") -> AsyncIterator[s
         if "/images/" in request.raw_path:
             return web.json_response({"Id": "x", "RepoTags": NAMES[request.raw_path.split("/")[-2]]})
         return web.json_response(
-            {"Version": "20.10.0", "ApiVersion": version, "NCPU": 2, "MemTotal": 2**32, "Secret": 1}
+            {"Version": "20.10.0", "ApiVersion": version, "NCPU": 2, "MemTotal": 2**32, "Secret": 1, "Plugins": PLUGINS}
         )
 
     runner = web.ServerRunner(web.Server(respond))
@@ -65,6 +67,9 @@ def run(folder: Path, steps: Steps, *, version: str = "1.41", **settings: str) -
                 return await steps(gateway)
 
     return asyncio.run(run_all())
+
+
+PLUGINS = {"Log": ["local"], "Volume": ["secret"]}
 
 
 async def get(settings: GatewaySettings, path: str, role: Role = Role.WATCH) -> tuple[int, Any]:
@@ -98,7 +103,7 @@ def test_only_what_rtm_reads_of_the_daemon_is_shown(folder: Path) -> None:
     async def read(settings: GatewaySettings) -> Any:
         return await get(settings, "/v1.41/info")
 
-    assert run(folder, read) == (200, {"NCPU": 2, "MemTotal": 2**32})
+    assert run(folder, read) == (200, {"NCPU": 2, "MemTotal": 2**32, "Plugins": {"Log": ["local"]}})
 
 
 def test_an_image_id_needs_an_allowed_name(folder: Path) -> None:
