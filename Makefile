@@ -19,10 +19,10 @@ LOCKS := deploy/requirements
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop clean test bare chaos grid bench twelve explain screenshots lint check lock openapi image docs venv
+.PHONY: help demo run stop clean test test-newer bare chaos grid bench twelve explain screenshots lint check lock openapi image docs venv
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## Set up everything, play one game on real Docker, leave nothing running
 	@$(LOCAL) demo
@@ -39,6 +39,10 @@ clean: ## Stop, then delete data, logs and private Docker engines (.run)
 
 test: venv ## Run every test on real PostgreSQL, Redis and Docker (ARGS="..." goes to pytest)
 	@$(LOCAL) test $(ARGS)
+
+test-newer: venv ## Run the acceptance and contract tests on the newest Docker, of Debian testing; root only (ARGS="...")
+	@# The daemon has mounts of its own, and sees those that tests make.
+	@unshare --mount --propagation shared $(LOCAL) test-newer $(ARGS)
 
 bare: venv ## Run COMMAND="make demo" in a bare Debian SUITE=bookworm or trixie; root only, on this machine's kernel
 	@$(PY) -m tests.bare "$(SUITE)" "$(COMMAND)"

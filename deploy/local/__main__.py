@@ -1,4 +1,4 @@
-"""``python -m deploy.local demo|run|stop|clean|test``, called by the Makefile."""
+"""``python -m deploy.local demo|run|stop|clean|test|test-newer``, called by the Makefile."""
 
 import argparse
 import sys
@@ -10,23 +10,24 @@ from deploy.local.run import run
 from deploy.local.stop import clean, stop
 from deploy.local.system import signals
 from deploy.local.system.errors import LocalError
-from deploy.local.testing import test
+from deploy.local.testing import test, test_newer
 from deploy.local.workspace import RUN_ROOT
 
 _INTERRUPTED = 130
 _COMMANDS = {"demo": demo, "run": run, "stop": stop, "clean": clean}
+_TESTS = {"test": test, "test-newer": test_newer}
 
 
 def main() -> int:
     """Run the command; return the exit code, 0 only on success."""
     parser = argparse.ArgumentParser(prog="deploy.local", description=__doc__)
-    parser.add_argument("command", choices=[*_COMMANDS, "test"])
+    parser.add_argument("command", choices=[*_COMMANDS, *_TESTS])
     command, arguments = parser.parse_known_args()
     signals.listen()
     console = Console()
     try:
-        if command.command == "test":
-            return test(console, arguments)
+        if command.command in _TESTS:
+            return _TESTS[command.command](console, arguments)
         _COMMANDS[command.command](console)
     except KeyboardInterrupt:
         console.say("\ninterrupted")

@@ -18,7 +18,7 @@ from deploy.local.system.errors import LocalError
 CLONE = Path(__file__).resolve().parents[2]
 RUN_ROOT = CLONE / ".run"
 CACHE = RUN_ROOT / "cache"
-KINDS = ("run", "demo", "test", "chaos", "chaos-test", "bench", "bench-ready")
+KINDS = ("run", "demo", "test", "test-newer", "chaos", "chaos-test", "bench", "bench-ready")
 # The path of a socket has at most 108 bytes, but the path of a clone may be long.
 _SOCKETS_ROOT = Path("/tmp")  # noqa: S108 (the owner of the directory below it is checked)
 _OUTSIDE_ROOT = Path("/var/lib")

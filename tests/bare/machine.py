@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from deploy.local.system.debian import apt_settings, make_root
 from deploy.local.system.errors import LocalError
 from deploy.local.system.shell import run
 from deploy.local.workspace import RUN_ROOT
@@ -25,7 +25,7 @@ from tests.servers.working_copy import copy_project
 
 SUITES = ("bookworm", "trixie")
 _HOME = RUN_ROOT / "bare"
-_PACKAGES = "python3,python3-venv,git,make,ca-certificates"
+_PACKAGES = ("python3", "python3-venv", "git", "make", "ca-certificates")
 _TOOLS = ("mmdebstrap", "unshare", "pivot_root", "tar", "git")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _NAMED_CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
@@ -33,8 +33,6 @@ _CARRIED = (
     "CI", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY",
     "NO_PROXY",
 )  # fmt: skip
-# How to reach package sources; the rest of apt's settings belongs to this machine's own packages.
-_APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries", "Acquire::Force")
 _PIECE_BYTES = 1 << 16
 _PIP_CACHE = Path("/root/.cache/pip")
 # $0: the new root, $1: this machine's cache of pip, $2: the folder of the project, $3: the command.
@@ -109,36 +107,18 @@ def _packed_root(suite: str) -> Path:
     """The archive of a root file system, made on first use and kept until ``make clean``."""
     packed = _HOME / f"{suite}.tar"
     if not packed.exists():
-        _HOME.mkdir(parents=True, exist_ok=True)
-        half_made = packed.with_suffix(f".{secrets.token_hex(4)}.tar")
-        options = [f"--aptopt={line}" for line in _apt_settings()]
-        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", *options]
-        run([*command, suite, half_made, *_mirror()], log=_log())
-        half_made.rename(packed)
+        make_root(suite, _PACKAGES, packed, log=_log())
     return packed
 
 
 def _carry_along(machine: Path) -> None:
     for name in ("resolv.conf", "hosts"):
         shutil.copyfile(Path("/etc") / name, machine / "etc" / name)
-    (machine / "etc/apt/apt.conf.d/90outside").write_text("".join(f"{line}\n" for line in _apt_settings()))
+    (machine / "etc/apt/apt.conf.d/90outside").write_text("".join(f"{line}\n" for line in apt_settings()))
     named = [os.environ[name] for name in _NAMED_CERTIFICATES if os.environ.get(name)]
     certificates = Path(named[0]) if named else _CERTIFICATES
     if certificates.is_file():
         shutil.copyfile(certificates, machine / _CERTIFICATES.relative_to("/"))
-
-
-def _apt_settings() -> list[str]:
-    dumped = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
-    return [line for line in dumped.splitlines() if line.startswith(_APT_SETTINGS)]
-
-
-def _mirror() -> list[str]:
-    """The Debian mirror that this machine uses; empty, for Debian's own, when it uses none."""
-    sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.[ls]*"))]
-    lines = [line for path in sources if path.is_file() for line in path.read_text().splitlines()]
-    fields = [word for line in lines if not line.lstrip().startswith("#") for word in line.split()]
-    return [word for word in fields if urlsplit(word).path.strip("/") == "debian"][:1]
 
 
 def _enter(machine: Path, project: Path, command: str, *, timeout_seconds: float, shown: bool) -> Outcome:

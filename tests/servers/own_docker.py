@@ -14,6 +14,7 @@ import pytest
 from docker.errors import DockerException
 
 from deploy.local.docker.network import ensure_bridge, remove_bridge
+from deploy.local.docker.newer import NAMESPACE_VARIABLE
 from deploy.local.system.process_cleanup import unmount_below
 from deploy.local.system.shell import is_root
 from tests.servers.waiting import wait_for
@@ -43,7 +44,7 @@ class OwnDocker:
         config.write_text(json.dumps(self._configuration()))
         with self._file("log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["dockerd", "--config-file", str(config)],
+                [*_entered(), "dockerd", "--config-file", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -135,6 +136,11 @@ class OwnDocker:
                 if mark in (folder / "cmdline").read_bytes():
                     found.append(int(folder.name))
         return found
+
+
+def _entered() -> list[str]:
+    namespace = os.environ.get(NAMESPACE_VARIABLE)
+    return ["nsenter", f"--mount={namespace}"] if namespace else []
 
 
 def _kill(pids: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ from requests.exceptions import RequestException
 
 from deploy.local.docker.cleanup import bridge_of
 from deploy.local.docker.containerd import Containerd
-from deploy.local.docker.network import accept_bridged, ensure_bridge, remove_bridge, remove_rules
+from deploy.local.docker.network import accept_bridged, address_pool, ensure_bridge, remove_bridge, remove_rules
 from deploy.local.servers.supervision import Program
 from deploy.local.system.errors import LocalError
 from deploy.local.system.process_cleanup import unmount_below
@@ -27,6 +27,10 @@ _STOP_SECONDS = 30
 _POLICY = Path("/usr/sbin/policy-rc.d")
 # After a crash, the pid in the file may belong to another process; then dockerd would refuse to start.
 _START = 'rm -f "$1"; exec dockerd --config-file "$2"'
+# The records of networks are removed: a daemon that finds them there, and has address pools, deletes docker0.
+_START_NEWER = 'rm -rf "$1" "$4"; mount --bind "$3" /usr && exec dockerd --config-file "$2"'
+# Mounts of this machine are visible to the daemon, and its own mounts end with it.
+_IN_NAMESPACE = ("unshare", "--mount", "--propagation", "slave")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,14 @@ class PrivateDocker:
     and the machine reaches them: games and tests need no more.
 
     With a separate ``containerd``, dockerd can be killed; after its restart it finds the games that kept running.
-    ``live_restore`` is off for Swarm, which does not support it.
+    ``live_restore`` is off for Swarm, which does not support it. ``programs`` is the ``/usr`` of another Debian
+    release, which replaces that of this machine for the daemon alone.
     """
 
     workspace: Workspace
     containerd: Containerd | None = None
     live_restore: bool = True
+    programs: Path | None = None
 
     @property
     def title(self) -> str:
@@ -64,23 +70,27 @@ class PrivateDocker:
         if not self.is_installed:
             _install(self.workspace.log("apt"))
         self._remove_traces()
-        ensure_bridge(self._bridge, seed=int(self.workspace.identity, 16))
+        ensure_bridge(self._bridge, seed=self._seed)
         accept_bridged(self._bridge, interfaces=self._filtered, log=self._filter_log)
-        file = self.workspace.home / "dockerd.json"
-        file.write_text(json.dumps(self.configuration(), indent=2))
-        return Program(
-            name="dockerd",
-            command=("/bin/sh", "-c", _START, "dockerd", str(self._pid_file), str(file)),
-            group="servers",
-            stop_wait_seconds=_STOP_SECONDS,
-        )
+        self._file.write_text(json.dumps(self.configuration(), indent=2))
+        return Program(name="dockerd", command=self.command, group="servers", stop_wait_seconds=_STOP_SECONDS)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command that starts the daemon."""
+        arguments = ("dockerd", str(self._pid_file), str(self._file))
+        if self.programs is None:
+            return ("/bin/sh", "-c", _START, *arguments)
+        networks = self._data / "network"
+        return (*_IN_NAMESPACE, "/bin/sh", "-c", _START_NEWER, *arguments, str(self.programs), str(networks))
 
     def configuration(self) -> dict[str, object]:
         """Return the configuration file. It replaces /etc/docker/daemon.json completely.
 
-        No ``default-address-pools``: a daemon with this option deletes docker0 when it starts, which may be the bridge
-        of another daemon on this machine.
+        No ``default-address-pools`` for a daemon that keeps its networks: when it starts again, it deletes docker0,
+        which may be the bridge of another daemon on this machine.
         """
+        pools = {"default-address-pools": [address_pool(self._seed)]} if self.programs else {}
         containerd = (
             {"containerd": str(self.containerd.socket), "live-restore": self.live_restore} if self.containerd else {}
         )
@@ -95,6 +105,7 @@ class PrivateDocker:
             "iptables": False,
             "ip6tables": False,
             "shutdown-timeout": 10,
+            **pools,
         }
 
     def wait_ready(self) -> None:
@@ -106,6 +117,11 @@ class PrivateDocker:
                 "Set RTMANAGER_DOCKER_HOST to a working Docker daemon."
             )
             raise LocalError(message)
+
+    @property
+    def mount_namespace(self) -> str:
+        """The mount namespace of the running daemon, for ``nsenter``."""
+        return f"/proc/{self._pid_file.read_text().strip()}/ns/mnt"
 
     def bridges(self) -> list[str]:
         """Return the interfaces of the daemon's networks. A stopped daemon leaves them behind."""
@@ -137,6 +153,10 @@ class PrivateDocker:
             shutil.rmtree(self._data)
 
     @property
+    def _seed(self) -> int:
+        return int(self.workspace.identity, 16)
+
+    @property
     def _bridge(self) -> str:
         return f"rtm-{self.workspace.identity}"
 
@@ -156,6 +176,10 @@ class PrivateDocker:
     @property
     def _exec(self) -> Path:
         return self.workspace.sockets / "docker"
+
+    @property
+    def _file(self) -> Path:
+        return self.workspace.home / "dockerd.json"
 
     @property
     def _pid_file(self) -> Path:

@@ -20,6 +20,8 @@ from deploy.local.system.shell import run
 # Not one of the ranges that Docker assigns to networks.
 _RANGE = ipaddress.IPv4Network("10.213.0.0/16")
 _PREFIX_LENGTH = 26
+_POOLS = ipaddress.IPv4Network("10.224.0.0/12")
+_POOL_PREFIX_LENGTH = 19
 _BRIDGED_IS_FILTERED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
@@ -56,6 +58,12 @@ def find_free_subnet(seed: int, *, taken: Sequence[ipaddress.IPv4Network]) -> ip
             return subnet
     message = f"every subnet of {_RANGE} is in use on this machine"
     raise LocalError(message)
+
+
+def address_pool(seed: int) -> dict[str, object]:
+    """Return 128 subnets for the networks of one daemon. Docker skips those that a route of the machine covers."""
+    pools = list(_POOLS.subnets(new_prefix=_POOL_PREFIX_LENGTH))
+    return {"base": str(pools[seed % len(pools)]), "size": _PREFIX_LENGTH}
 
 
 def accept_bridged(comment: str, *, interfaces: Sequence[str], log: Path) -> None:

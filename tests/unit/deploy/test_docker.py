@@ -1,6 +1,7 @@
 import ipaddress
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,26 @@ def test_a_private_daemon_does_not_change_the_bridges_and_rules_of_other_daemons
     assert written["bridge"] == "rtm-0123abcd"
     assert written["iptables"] is False
     assert "default-address-pools" not in written
+
+
+def test_the_programs_of_another_release_are_mounted_for_the_daemon_alone() -> None:
+    own = PrivateDocker(PLACE).command
+    newer = PrivateDocker(PLACE, programs=Path("/other/usr")).command
+
+    assert newer[:4] == ("unshare", "--mount", "--propagation", "slave")
+    assert 'mount --bind "$3" /usr' in newer[6]
+    assert newer[7:] == (*own[3:], "/other/usr", "/clone/.run/demo/docker/network")
+    assert "mount" not in own[2]
+
+
+def test_a_daemon_with_an_address_pool_shares_it_with_no_other_clone_and_forgets_its_networks() -> None:
+    other = replace(PLACE, identity="0123abce")
+    newer, beside = (PrivateDocker(place, programs=Path("/other/usr")) for place in (PLACE, other))
+
+    pools = [one.configuration()["default-address-pools"] for one in (newer, beside)]
+
+    assert pools == [[{"base": "10.233.160.0/19", "size": 26}], [{"base": "10.233.192.0/19", "size": 26}]]
+    assert newer.command[6].startswith('rm -rf "$1" "$4"')
 
 
 def test_the_games_bridge_is_removed_only_with_a_private_daemon(tmp_path: Path) -> None:
