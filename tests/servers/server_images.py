@@ -1,30 +1,27 @@
 """The images of PostgreSQL and Redis: the usual public ones, or one built here where no registry answers.
 
 The own image is a minimal Debian with both servers, made with the package sources this machine has. Its tag
-is the hash of the recipe, so it is built once per daemon, and again when the recipe changes.
+is the hash of the recipe. It is built once per clone, and again when the recipe changes.
 """
 
 import hashlib
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-import pytest
 from docker.errors import DockerException
 
 from deploy.image.base import is_held
+from deploy.local.system.debian import make_root
 from deploy.local.system.shell import apt_install, can_install
 from deploy.local.workspace import CACHE
 
 _POSTGRES = "postgres:16-alpine"
 _REDIS = "redis:7-alpine"
-_PACKAGES = "postgresql,redis-server"
+_PACKAGES = ("postgresql", "redis-server")
 _DATA = "/var/lib/postgresql/rtm-tests"
 _INITDB = f"initdb --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 {_DATA}"
 _POSTGRES_SCRIPT = f"""
@@ -83,58 +80,30 @@ def _is_pulled(client: docker.DockerClient, impatient: docker.DockerClient, refe
 
 
 def _own_image(client: docker.DockerClient) -> str:
-    recipe = f"{_PACKAGES}\n{_debian_release()}"
+    recipe = f"{','.join(_PACKAGES)}\n{_debian_release()}"
     reference = f"rtmanager-test-servers:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not is_held(client, reference):
-        _build(client, reference)
+        repository, _colon, tag = reference.partition(":")
+        archive = CACHE / f"{repository}-{tag}.tar"
+        if not archive.exists():
+            _say("no registry answers: making an image of PostgreSQL and Redis from Debian packages (half a minute)")
+            _install_bootstrap_program()
+            make_root(_debian_release(), _PACKAGES, archive, log=CACHE / "mmdebstrap.log")
+        client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
     return reference
 
 
-def _build(client: docker.DockerClient, reference: str) -> None:
-    program = _bootstrap_program()
-    _say("no registry answers: making an image of PostgreSQL and Redis from Debian packages (once, half a minute)")
-    command = [program, "--quiet", "--variant=minbase", f"--include={_PACKAGES}", _debian_release(), "-", *_sources()]
-    repository, _colon, tag = reference.partition(":")
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as bootstrap:
-        client.api.import_image_from_data(_watched(bootstrap), repository=repository, tag=tag)
-    if bootstrap.returncode != 0:
-        # An archive that ends early is imported without complaint.
-        client.images.remove(reference, force=True)
-        pytest.fail(f"mmdebstrap ended with {bootstrap.returncode}: no image of PostgreSQL and Redis")
-
-
-def _bootstrap_program() -> str:
+def _install_bootstrap_program() -> None:
     if shutil.which("mmdebstrap") is None and can_install():
-        CACHE.mkdir(parents=True, exist_ok=True)
         apt_install("mmdebstrap", log=CACHE / "apt.log")
-    program = shutil.which("mmdebstrap")
-    assert program, "no registry answers, and the tests' own server image needs mmdebstrap: apt-get install mmdebstrap"
-    return program
-
-
-def _watched(bootstrap: "subprocess.Popen[bytes]") -> Iterator[bytes]:
-    """The archive in pieces, saying now and then how far it is."""
-    assert bootstrap.stdout is not None
-    started = last = time.monotonic()
-    size = 0
-    while piece := bootstrap.stdout.read(1 << 20):
-        size += len(piece)
-        yield piece
-        if time.monotonic() - last > 5:
-            last = time.monotonic()
-            _say(f"  {size >> 20} MiB after {last - started:.0f} s")
+    hint = "no registry answers, and the tests' own server image needs mmdebstrap: apt-get install mmdebstrap"
+    assert shutil.which("mmdebstrap"), hint
 
 
 def _debian_release() -> str:
     lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     facts = dict(line.partition("=")[::2] for line in lines if "=" in line)
     return facts.get("VERSION_CODENAME", "stable").strip('"') if facts.get("ID") == "debian" else "stable"
-
-
-def _sources() -> list[str]:
-    """Debian's own source files of this machine (a mirror may be the only one it reaches), none elsewhere."""
-    candidates = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
-    return [str(path) for path in candidates if path.is_file() and "debian" in path.read_text(encoding="utf-8")]
 
 
 def _say(text: str) -> None:
