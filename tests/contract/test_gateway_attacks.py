@@ -29,7 +29,10 @@ GENERATED = 300
 
 @dataclass(frozen=True)
 class Field:
-    """A gateway with a running game of its stack, a running container of another stack, and their ids."""
+    """A gateway with a running game of its stack, a running container of another stack, and their ids.
+
+    The tests write version 1.41. What is sent has ``version``, that of the engine: a newer one refuses 1.41 itself.
+    """
 
     gateway: RunningGateway
     recorder: DockerRecorder
@@ -37,6 +40,7 @@ class Field:
     own_id: str
     foreign_id: str
     foreign_name: str
+    version: str
 
     def send(self, role: Role, raw: bytes) -> tuple[int, bytes]:
         """Status and body of the first response; the status is 0 if the connection ended without one."""
@@ -54,10 +58,13 @@ class Field:
     def call(self, role: Role, method: str, target: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
         return self.send(role, self.raw(method, target, body, headers))
 
+    def fill(self, target: str) -> str:
+        target = target.replace("{own}", self.own_id).replace("{foreign}", self.foreign_id)
+        return target.replace("{foreign_name}", self.foreign_name).replace("v1.41", f"v{self.version}")
+
     def raw(self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None) -> bytes:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        target = target.replace("{own}", self.own_id).replace("{foreign}", self.foreign_id)
-        target = target.replace("{foreign_name}", self.foreign_name)
+        target = self.fill(target)
         given = {"Host": "docker", "Connection": "close", "Content-Length": str(len(content)), **(headers or {})}
         if body is not None:
             given.setdefault("Content-Type", "application/json")
@@ -83,7 +90,8 @@ def field(real_lab: Lab, playground: Playground, docker_host: str) -> Iterator[F
         docker_recorder(Path(directory) / "docker.sock", docker_host) as recorder,
         running_gateway(Path(directory) / "gateway", CreateRules(policy), docker_host=recorder.host) as gateway,
     ):
-        yield Field(gateway, recorder, real_lab, own_id, foreign_id, foreign.name)
+        version = playground.client.version()["ApiVersion"]
+        yield Field(gateway, recorder, real_lab, own_id, foreign_id, foreign.name, version)
     real_lab.containers.remove(foreign_id, grace_seconds=0)
 
 
@@ -322,7 +330,7 @@ def test_requests_inside_requests_do_not_reach_docker(field: Field, playground: 
     inner = field.raw("POST", "/v1.41/containers/{own}/stop?t=0")
     unknown = field.raw("POST", "/v1.41/containers/{own}/exec", {"Cmd": ["sh"]})
     before = containers_of(playground, field)
-    head = "POST /v1.41/containers/{own}/start HTTP/1.1\r\nHost: docker\r\n".replace("{own}", field.own_id).encode()
+    head = field.fill("POST /v1.41/containers/{own}/start HTTP/1.1\r\nHost: docker\r\n").encode()
     chunk = f"{len(inner):x}\r\n".encode() + inner + b"\r\n0\r\n\r\n"
     tries = [
         head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk,
@@ -340,7 +348,7 @@ def test_requests_inside_requests_do_not_reach_docker(field: Field, playground: 
         head + b"Content-Encoding: gzip\r\n\r\n" + inner,
         head + b"X: a\r\n b\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + inner,
-        b"POST /v1.41/containers/x/start\r\n\r\n" + inner,
+        field.fill("POST /v1.41/containers/x/start\r\n\r\n").encode() + inner,
         unknown + inner,
     ]  # fmt: skip
 
