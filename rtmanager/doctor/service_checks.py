@@ -170,11 +170,13 @@ def _redis_groups(server: StreamServer) -> Result:
 
 
 def _docker_version(engine: DockerInfo) -> Result:
-    found = f"Docker {engine.version}, API {engine.api_version}"
+    found = f"{engine.product} {engine.version}, API {engine.api_version}"
     if _numbers(engine.api_version) < MIN_API:
         return fail(found, "Upgrade it to 20.10 or newer.")
     if engine.os_type != "linux":
         return fail(f"{found}, for {engine.os_type}", "Game engines are Linux containers: use Docker for Linux.")
+    if engine.product != "Docker":
+        return warn(found, "Use Docker: docs/engines.md lists what does not work with this engine.")
     return ok(found)
 
 

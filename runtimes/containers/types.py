@@ -112,14 +112,16 @@ class DockerInfo:
     now: datetime | None = None
     capacity: HostCapacity | None = None
     log_drivers: tuple[str, ...] = ()
+    product: str = "Docker"
 
 
-def docker_info_from_json(info: Mapping[str, Any], *, api_version: str) -> DockerInfo:
-    """Parse the response to ``GET /info``."""
+def docker_info_from_json(info: Mapping[str, Any], version: Mapping[str, Any]) -> DockerInfo:
+    """Parse the responses to ``GET /info`` and ``GET /version``."""
+    components = [str(component.get("Name")) for component in version.get("Components") or []]
     system_time = str(info.get("SystemTime", ""))
     return DockerInfo(
         version=str(info["ServerVersion"]),
-        api_version=api_version,
+        api_version=str(version["ApiVersion"]),
         os_type=str(info.get("OSType", "linux")),
         live_restore=bool(info.get("LiveRestoreEnabled")),
         limits={name: bool(info.get(key)) for name, key in _LIMITS.items()},
@@ -127,6 +129,7 @@ def docker_info_from_json(info: Mapping[str, Any], *, api_version: str) -> Docke
         now=datetime.fromisoformat(system_time) if system_time else None,
         capacity=capacity_from_info(info),
         log_drivers=log_drivers_from_info(info),
+        product="Podman" if any(name.startswith("Podman") for name in components) else "Docker",
     )
 
 

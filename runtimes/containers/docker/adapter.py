@@ -102,7 +102,7 @@ class DockerAdapter:
 
     def docker_info(self) -> DockerInfo:
         with self._docker_call("describe itself") as client:
-            return docker_info_from_json(client.info(), api_version=client.version()["ApiVersion"])
+            return docker_info_from_json(client.info(), client.version())
 
     def daemon_started_at(self) -> datetime | None:
         """When the daemon created its default network: at each start at which no container is running."""

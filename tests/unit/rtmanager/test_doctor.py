@@ -104,6 +104,7 @@ def test_check_names_are_unique() -> None:
         (other("redis", streams_without_group=["runtime:stop_jobs"]), "consumer groups", "warning", "bridge_jobs"),
         (other("engine", api_version="1.40"), "docker", "failed", "20.10 or newer"),
         (other("engine", os_type="windows"), "docker", "failed", "Linux"),
+        (other("engine", product="Podman"), "docker", "warning", "docs/engines.md"),
         (other("engine", limits={"memory": True, "swap": False}), "docker limits", "warning", "cgroup"),
         (other("engine", live_restore=False), "live restore", "warning", "daemon.json"),
         (other("engine", log_drivers=("syslog",)), "log driver", "failed", "RTMANAGER_CONTAINER_LOG_DRIVER"),
@@ -200,9 +201,10 @@ def test_docker_info_is_parsed() -> None:
         "SystemTime": "2026-11-21T08:30:00.123456789Z",
     }
 
-    engine = docker_info_from_json(info, api_version="1.41")
+    engine = docker_info_from_json(info, {"ApiVersion": "1.41", "Components": [{"Name": "Engine"}, {"Name": "runc"}]})
 
     assert (engine.version, engine.os_type, engine.live_restore) == ("20.10.24", "linux", False)
+    assert (engine.product, engine.api_version, engine.log_drivers) == ("Docker", "1.41", ())
     assert (engine.limits["memory"], engine.limits["processes"]) == (True, False)
     assert engine.now == NOW + timedelta(microseconds=123456)
 
@@ -244,6 +246,14 @@ def test_processes_of_another_version_are_reported(version: str, shown: str) -> 
 
     assert check.status == Status.WARNING
     assert check.found == f"this is {__version__}, but relay (host:8) has version {shown}"
+
+
+def test_podman_is_recognised_by_its_components() -> None:
+    info = {"ServerVersion": "5.8.6", "Plugins": {"Log": ["k8s-file", "journald"]}}
+
+    engine = docker_info_from_json(info, {"ApiVersion": "1.44", "Components": [{"Name": "Podman Engine"}]})
+
+    assert (engine.product, engine.log_drivers) == ("Podman", ("k8s-file", "journald"))
 
 
 @pytest.mark.parametrize(
