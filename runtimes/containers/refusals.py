@@ -118,7 +118,7 @@ _PHRASES = {
     Refusal.USER_UNKNOWN: (
         "unable to find (user|group)", "no matching entries in (passwd|group) file", "no users found",
     ),
-    Refusal.LOG_DRIVER: ("looking up logging plugin", "logging driver", "invalid log driver", "unknown log opt"),
+    Refusal.LOG_DRIVER: ("looking up logging plugin", "unknown log opt", "invalid log driver"),
     Refusal.WRONG_PLATFORM: (
         "exec format error", "does not match the (specified|detected) .*platform", "no matching manifest for",
     ),

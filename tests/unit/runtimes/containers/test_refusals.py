@@ -20,7 +20,7 @@ OCI_20 = (
 OCI_28 = f"failed to create task for container: {OCI_20}error during container init: "
 LONG_ID = "71e2750268fde33e4ed2f9afad327bc22b74002802137705782dfaf2a907bee8"
 
-# Responses of Docker 20.10.24 and 28.5.2: status, error text.
+# Responses of Docker 20.10.24 and 28.5.2, and one of Podman 5.8.6: status, error text.
 ANSWERS = [
     (400, "invalid reference format: repository name must be lowercase", Refusal.INVALID_REFERENCE),
     (400, "invalid reference format: repository name (library/A) must be lowercase", Refusal.INVALID_REFERENCE),
@@ -50,6 +50,13 @@ ANSWERS = [
     (400, f"{OCI_28}exec /x: exec format error", Refusal.WRONG_PLATFORM),
     (500, f"{OCI_28}cgroup deleted", Refusal.CGROUP),
     (404, "No such image: game:1.0.0", Refusal.IMAGE_MISSING),
+    (400, 'error looking up logging plugin k8s-file: plugin "k8s-file" not found', Refusal.LOG_DRIVER),
+    (400, "unknown log opt 'mode' for log driver local", Refusal.LOG_DRIVER),
+    (
+        500,
+        "container create: running container create option: invalid log driver: invalid argument",
+        Refusal.LOG_DRIVER,
+    ),
     (500, f'container {LONG_ID}: driver "overlay2" failed to remove root filesystem: busy', Refusal.NOT_REMOVABLE),
     (409, "removal of container x is already in progress", Refusal.REMOVAL_UNDER_WAY),
     (409, "cannot start a paused container, try unpause instead", Refusal.PAUSED),
