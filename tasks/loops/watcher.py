@@ -28,8 +28,8 @@ OnRecord = Callable[[Mapping[str, str]], set[str]]
 _LONGEST_READ_SECONDS = 1.0
 # After this silence the watcher subscribes again: a connection that broke silently delivers nothing either.
 _LONGEST_SILENCE_SECONDS = 60.0
-# A container dies within milliseconds after the kernel killed its main process.
-_OOM_SETTLE_SECONDS = 1.0
+# A container dies within milliseconds after the kernel killed its main process. On a busy host Docker reports it later.
+_OOM_SETTLE_SECONDS = 3.0
 # A start is nearly always our own, still in progress; a check now would only slow it down. When it is complete, the
 # record shows it without another call to Docker.
 _START_SETTLE_SECONDS = 1.0
