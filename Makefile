@@ -19,7 +19,7 @@ LOCKS := deploy/requirements
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run stop clean test test-newer bare chaos grid bench twelve explain screenshots lint check lock openapi image docs venv
+.PHONY: help demo run stop clean test test-newer bare chaos recovery grid bench twelve explain screenshots lint check lock openapi image docs venv
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bare: venv ## Run COMMAND="make demo" in a bare Debian SUITE=bookworm or trixie;
 
 chaos: venv ## Kill processes and servers while jobs run, count lost and double results (JOBS= KILLS= SERVER_KILLS= MANUAL_CHANGES= SEED=)
 	@$(PY) -m tests.chaos.storm $(CHAOS)
+
+recovery: venv ## Kill workers and leaders one at a time, print how soon others continue (KILLS=)
+	@$(PY) -m tests.chaos.recovery $(if $(KILLS),--kills $(KILLS))
 
 grid: venv ## Break every operation at every step, write the table of docs/reliability.md
 	@GRID=write $(LOCAL) test tests/chaos/grid

@@ -160,7 +160,7 @@ _BROKER_SOCKET = {
 }
 CELERY_IMPORTS = [
     "tasks.lifecycle", "tasks.periodic", "tasks.docker_reads", "tasks.worker.shutdown", "tasks.worker.watchdog",
-    "tasks.worker.heartbeat", "tasks.worker.task_counters", "tasks.worker.schema_check",
+    "tasks.worker.heartbeat", "tasks.worker.lock_holder", "tasks.worker.task_counters", "tasks.worker.schema_check",
     # Without the setting, OpenTelemetry is not loaded.
     *(["tasks.worker.tracing"] if RTMANAGER.traces_endpoint else []),
 ]  # fmt: skip

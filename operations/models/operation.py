@@ -15,7 +15,8 @@ class Operation(models.Model):
 
     Operations of one game run one at a time, in the order of their ids. ``job_key`` makes acceptance idempotent. Each
     claim draws a new ``fence`` from one sequence. The fence identifies the claim, orders all claims, and is checked by
-    every later write of the worker.
+    every later write of the worker. ``worker_lock``: the lock that the worker held when it claimed
+    (``operations.queue.worker_lock``).
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -43,6 +44,7 @@ class Operation(models.Model):
     fence = models.BigIntegerField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     claimed_by = models.TextField(blank=True, default="")
+    worker_lock = models.BigIntegerField(null=True, blank=True)
     notified_at = models.DateTimeField(null=True, blank=True)
 
     accepted_at = models.DateTimeField(db_default=Now())

@@ -74,7 +74,7 @@ class Limits:
     worker: float = 60.0
     outbox: float = 30.0
     stream: float = 30.0
-    # The sweeper finds an expired lease within 2 s and notifies again at most every 30 s.
+    # The sweeper finds an ended lease within 1 s and notifies again at most every 30 s.
     lease: float = 60.0
     # An image pull may take this long.
     operation: float = 900.0

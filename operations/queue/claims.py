@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 
 from operations.models import Operation
 from operations.queue.database import Prepared, columns, database_now
+from operations.queue.worker_lock import worker_lock
 from operations.states import OperationKind, OperationState
 from runtimes.exceptions import RuntimeManagerError
 
@@ -58,6 +59,7 @@ _CLAIM = f"""
            fence = nextval('operations_fence_seq'),
            attempt = attempt + 1,
            claimed_by = %(claimed_by)s,
+           worker_lock = %(worker_lock)s,
            lease_until = now() + %(ttl)s * interval '1 second',
            started_at = coalesce(started_at, now()),
            not_before = NULL,
@@ -115,8 +117,8 @@ _FIND_NEXT_OF_GAMES = f"""
  RETURNING id, op_kind
 """  # noqa: S608 - fragments of this module; every value is a parameter
 # Purpose: the next operation of each game if no worker handles it. Its notification was never sent or was lost, its
-# delay is over, or its lease has expired. The pause between two notifications of one operation grows with its age,
-# up to 30 s, so that a long queue is not flooded with messages.
+# delay is over, or its lease has ended. The end of a delay or a lease is notified at once. The pause until the next
+# notification grows with the age of the operation, up to 30 s, so that a long queue is not flooded with messages.
 # Locks: the rows that it marks as notified.
 _FIND_UNATTENDED = """
     WITH next AS (
@@ -132,6 +134,7 @@ _FIND_UNATTENDED = """
        AND (mine.state = 'accepted' OR mine.lease_until < now())
        AND (mine.notified_at IS NULL
             OR mine.notified_at < mine.not_before
+            OR (mine.state = 'running' AND mine.notified_at < mine.lease_until)
             OR mine.notified_at < now() - least(greatest(%(grace)s * interval '1 second',
                                                        mine.notified_at - mine.accepted_at), interval '30 seconds'))
  RETURNING mine.id, mine.op_kind
@@ -187,7 +190,8 @@ class Claim:
     def is_fresh(self) -> bool:
         """True during the first sixth of the lease.
 
-        A Docker call takes less than half a lease, so no other worker can hold the operation yet.
+        A Docker call takes less than half a lease, so no other worker can hold the operation yet, unless this one was
+        taken for dead.
         """
         return time.monotonic() - self.claimed_at < settings.RTMANAGER.game_lease_ttl_seconds / 6
 
@@ -214,7 +218,8 @@ def claim_next(game_id: str, *, claimed_by: str) -> Claim | None:
 
 def _claim(statement: Prepared, params: Mapping[str, Any], claimed_by: str) -> Claim | None:
     claimed_at = time.monotonic()
-    values = {**params, "claimed_by": claimed_by, "ttl": settings.RTMANAGER.game_lease_ttl_seconds}
+    ttl = settings.RTMANAGER.game_lease_ttl_seconds
+    values = {**params, "claimed_by": claimed_by, "worker_lock": worker_lock.key, "ttl": ttl}
     try:
         claimed = list(Operation.objects.raw(*statement.bind(values)))
     except IntegrityError:

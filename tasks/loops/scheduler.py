@@ -56,7 +56,6 @@ class Scheduler(Loop):
     """
 
     name = "scheduler"
-    standby_seconds = _LONGEST_PAUSE_SECONDS
     always_queries = True
 
     def __init__(self, schedule: Mapping[str, Mapping[str, Any]], *, leadership: LeaderElection | None = None) -> None:

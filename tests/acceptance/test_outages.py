@@ -165,6 +165,24 @@ def test_a_postgresql_that_goes_away_and_comes_back_loses_no_job(
     assert_the_outage_was_reported_once(service)
 
 
+def test_a_restart_of_postgresql_takes_no_operation_from_a_worker_that_lives(
+    make_service: MakeService, own_servers: Servers, engine_image: str
+) -> None:
+    service = make_service(own_servers, START_SETTLE="8s", GAME_LEASE_TTL_SECONDS="3600")
+    game_id = service.playground.game_id("restart")
+    service.start()
+    service.start_job(game_id, engine_image)
+    wait_for(lambda: service.playground.containers(game_id), what="the start to be under way")
+
+    own_servers.postgres.kill()
+    own_servers.postgres.revive()
+
+    assert service.result(game_id).error_code == ""
+    # The worker may have to repeat its last write; that is a retry, and no lost attempt.
+    assert service.rows("SELECT attempt - retries FROM operations_operation") == [(1,)]
+    assert "leases_ended_early" not in service.processes["bridge"].log
+
+
 def test_a_service_whose_servers_come_late_waits_for_them(
     make_service: MakeService, own_servers: Servers, engine_image: str
 ) -> None:

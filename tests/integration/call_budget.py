@@ -180,11 +180,13 @@ TABLE: Costs = MappingProxyType(
         # What finds nothing to do.
         "bridge": {"pass": Cost(sql=("SELECT 1",), redis=READ)},
         "relay": {"pass": Cost(sql=("EXECUTE unpublished_events",))},
-        "sweep": {"pass": Cost(sql=("UPDATE operation: sweep",))},
+        "sweep": {"pass": Cost(sql=("EXECUTE end_leases_without_worker", "UPDATE operation: sweep"))},
         # Every five seconds; it proves that the leader's connection lives, as SELECT 1 does.
         "bridge with its heartbeat": {"pass": Cost(sql=("INSERT heartbeat",), redis=READ)},
         "relay with its heartbeat": {"pass": Cost(sql=("INSERT heartbeat", "EXECUTE unpublished_events"))},
-        "sweep with its heartbeat": {"pass": Cost(sql=("INSERT heartbeat", "UPDATE operation: sweep"))},
+        "sweep with its heartbeat": {
+            "pass": Cost(sql=("INSERT heartbeat", "EXECUTE end_leases_without_worker", "UPDATE operation: sweep"))
+        },
         # Records before and after the list, who is busy, and whether a backup was restored: for any number of games.
         "reconcile": {
             "pass": Cost(

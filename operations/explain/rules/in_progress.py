@@ -76,6 +76,8 @@ def _recovering(facts: Facts, operation: Operation, lease: datetime, now: dateti
     worker = operation.claimed_by or "(unnamed)"
     headline = f"{facts.game_id} waits for worker {worker}, which runs {_name(operation)} and does not renew its lease"
     detail = f"The lease ends at {format_time(lease, now=now)}. Until then no other worker may change the game."
+    if lease <= now:
+        detail = f"The lease ended at {format_time(lease, now=now)}: the worker has died, or cannot renew it."
     step = NextStep("Wait for the end of the lease. Start a worker if none runs", command=START_WORKERS.command)
     text = "Another worker takes over the operation and continues from what it observes"
     automatic = AutomaticAction(text, max(lease, now) + timedelta(seconds=4))
@@ -141,7 +143,7 @@ def _active(facts: Facts, operation: Operation, now: datetime) -> Diagnosis:
     step = NextStep(f"Wait. Operation {operation.pk} was accepted {age} ago")
     automatic = AutomaticAction("A worker takes the operation soon")
     if operation.state == OperationState.RUNNING:
-        text = "The worker finishes the operation. If the worker dies, another one takes over when the lease ends"
+        text = "The worker finishes the operation. Another one takes over seconds after it dies, or when the lease ends"
         automatic = AutomaticAction(text, operation.lease_until)
     return Diagnosis(cause, Severity.INFO, headline, detail, step, automatic)
 

@@ -40,10 +40,11 @@ class Fault(StrEnum):
     DELIVERED_TWICE = "delivered twice"
     LEASE_LOST = "lease lost"
     OVERTAKEN = "overtaken"
+    TAKEN_FOR_DEAD = "taken for dead"
 
 
 KILLS = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER)
-OWNERSHIP_FAULTS = (Fault.LEASE_LOST, Fault.OVERTAKEN)
+OWNERSHIP_FAULTS = (Fault.LEASE_LOST, Fault.OVERTAKEN, Fault.TAKEN_FOR_DEAD)
 
 
 def _nothing(cut: Cut) -> None:

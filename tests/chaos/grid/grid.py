@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from redis import Redis
 
-from tests.chaos.grid.cells import Kind
+from tests.chaos.grid.cells import WORK, Kind
 from tests.chaos.grid.checks import assert_expected_state
 from tests.chaos.grid.faults import KILLS, OWNERSHIP_FAULTS, Fault, Interceptor, SecondWorker, interceptor_for
 from tests.chaos.grid.killed_child import KINDS, work_in_own_process
@@ -21,8 +21,9 @@ _ON_DOCKER = re.compile(r"(create|start|stop|remove|commit|complete operation)\b
 
 
 def faults_of(kind: Kind) -> list[Fault]:
-    """Return the faults of a kind. Only a kind with a lease or a leadership can lose it."""
-    return [fault for fault in Fault if kind.lose_ownership is not None or fault not in OWNERSHIP_FAULTS]
+    """Return the faults of a kind. Only a kind with a lease, a leadership or a lock can lose it."""
+    faults = [fault for fault in Fault if kind.lose_ownership is not None or fault not in OWNERSHIP_FAULTS]
+    return [fault for fault in faults if kind in WORK or fault != Fault.TAKEN_FOR_DEAD]
 
 
 @lru_cache
@@ -55,7 +56,11 @@ def _break(world: World, kind: Kind, *, step: str, fault: Fault) -> None:
     if fault in KILLS:
         ended = work_in_own_process(world, kind, fault=fault, step=step)
         assert ended == -signal.SIGKILL, f"the process was not killed at {step}: {ended}"
+        if fault == Fault.KILLED_AFTER and kind in WORK:
+            world.continue_for_dead_worker()
         return
+    if fault == Fault.TAKEN_FOR_DEAD:
+        world.hold_worker_lock()
     second_worker = _second_worker(world, kind, fault)
     interceptor = interceptor_for(fault, step, second_worker)
 
@@ -73,8 +78,11 @@ def _second_worker(world: World, kind: Kind, fault: Fault) -> SecondWorker:
         return SecondWorker(lambda: kind.repeat(world))
 
     def steal() -> None:
-        assert kind.lose_ownership is not None
-        kind.lose_ownership(world)
+        if fault == Fault.TAKEN_FOR_DEAD:
+            world.lose_worker_lock()
+        else:
+            assert kind.lose_ownership is not None
+            kind.lose_ownership(world)
         kind.successor(world)
 
     return SecondWorker(steal, pauses_at=kind.pauses_at if fault == Fault.OVERTAKEN else "")

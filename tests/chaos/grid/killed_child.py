@@ -87,7 +87,9 @@ def _work(task: _Task) -> None:
         Redis.from_url(task.config.redis_url, decode_responses=True) as client,
         interceptor_for(task.fault, task.step, SecondWorker(_nothing)).watching(),
     ):
-        kind.action(World(host, client, list(task.requested)))
+        world = World(host, client, list(task.requested))
+        world.hold_worker_lock()
+        kind.action(world)
 
 
 def _nothing() -> None:

@@ -1,6 +1,7 @@
 """The world of one cell: one game, its Docker, and the recovery that production runs after a fault."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ from operations.intake import OperationRequest, accept
 from operations.messages import epoch_ms
 from operations.models import DeadLetter, Operation, OutboxEvent
 from operations.queue import claims
+from operations.queue.worker_lock import end_leases_of_dead_workers, worker_lock
 from operations.reconcile import survey
-from operations.states import OPEN_STATES, OperationKind, OperationSource
+from operations.states import OPEN_STATES, OperationKind, OperationSource, OperationState
 from runtimes.container_spec import build_spec, current_policy
 from runtimes.containers import connect
 from runtimes.containers.base import Container
@@ -132,6 +134,34 @@ class World:
         """Let the lease of the running operation expire."""
         with connection.cursor() as cursor:
             cursor.execute("UPDATE operations_operation SET lease_until = '-infinity' WHERE state = 'running'")
+
+    def hold_worker_lock(self) -> None:
+        """Take the lock of this process, on a session of its own."""
+        with ThreadPoolExecutor(max_workers=1) as other:
+            other.submit(worker_lock.hold).result()
+        assert worker_lock.key is not None
+
+    def lose_worker_lock(self) -> None:
+        """Release the lock of this process, and have the sweeper notice it."""
+        worker_lock.release()
+        self._notice_dead_workers()
+
+    def continue_for_dead_worker(self) -> None:
+        """Continue in another worker as soon as the sweeper has noticed the killed one. No lease expires."""
+        self._notice_dead_workers()
+        for operation_id, _kind in claims.find_unattended(grace_seconds=_TIMEOUT_SECONDS):
+            runner.run(operation_id)
+        assert not Operation.objects.filter(state=OperationState.RUNNING).exists()
+
+    def _notice_dead_workers(self) -> None:
+        suspects = frozenset[int]()
+
+        def all_are_noticed() -> bool:
+            nonlocal suspects
+            suspects = end_leases_of_dead_workers(suspects, settle_seconds=0).missing_locks
+            return not Operation.objects.filter(state=OperationState.RUNNING, worker_lock__isnull=False).exists()
+
+        wait_for(all_are_noticed, what="the sweeper to notice the dead worker")
 
 
 class EagerRelay(Relay):

@@ -12,13 +12,14 @@ PAGE = ROOT / "docs" / "reliability.md"
 _SECTION = re.compile(r"(?<=<!-- grid:begin -->\n).*?(?=<!-- grid:end -->)", re.DOTALL)
 
 _MEANINGS = {
-    Fault.KILLED_BEFORE: "`kill -9` right before the step",
-    Fault.KILLED_AFTER: "`kill -9` right after its effect",
+    Fault.KILLED_BEFORE: "`kill -9` right before the step; another worker continues after the end of the lease",
+    Fault.KILLED_AFTER: "`kill -9` right after its effect; the sweeper sees that its lock is missing",
     Fault.TIMED_OUT: "no response, and no effect",
     Fault.RESPONSE_LOST: "no response, but the effect has happened; a database connection is lost as well",
     Fault.DELIVERED_TWICE: "a second process gets the same work at this moment",
     Fault.LEASE_LOST: "the lease or leadership expires, a second process does everything, then the first one continues",
     Fault.OVERTAKEN: "the same, but the second process has only started when the first continues, and ends after it",
+    Fault.TAKEN_FOR_DEAD: "the worker lives but its lock is lost: a second process does everything, then it continues",
 }
 
 _EXCEPTIONS = """

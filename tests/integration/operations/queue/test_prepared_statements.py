@@ -7,12 +7,15 @@ from django.db import OperationalError, ProgrammingError, connection, transactio
 
 from operations import intake, outbox
 from operations.execution import completion
-from operations.queue import claims
+from operations.queue import claims, worker_lock
 from operations.queue.database import Prepared
 
 _SUM = Prepared("sum_of_two", "SELECT %(one)s::int + %(two)s::int + %(one)s::int")
 _EVERY = [
-    one for module in (claims, intake, outbox, completion) for one in vars(module).values() if isinstance(one, Prepared)
+    one
+    for module in (claims, worker_lock, intake, outbox, completion)
+    for one in vars(module).values()
+    if isinstance(one, Prepared)
 ]
 _ANY = {
     "operation_id": 1,
@@ -22,6 +25,9 @@ _ANY = {
     "container_id": "",
     "game_id": "g",
     "claimed_by": "w",
+    "worker_lock": 1,
+    "suspects": [],
+    "settle": 5.0,
     "without": [],
     "limit": 10,
     "requests": "[]",
@@ -99,7 +105,7 @@ def test_a_connection_that_was_cut_says_so_in_the_errors_of_django() -> None:
 
 def test_a_plan_made_while_the_tables_were_empty_serves_when_they_are_full() -> None:
     """The server keeps it until the tables are analysed, and a new installation fills in seconds."""
-    assert len(_EVERY) == 7
+    assert len(_EVERY) == 8
     connection.close()
     tables = ("operations_operation", "operations_outboxevent", "runtimes_runtime", "runtimes_healthsnapshot")
     with connection.cursor() as cursor:

@@ -133,7 +133,10 @@ class TestWork:
         assert "since 03:11:39 UTC" in diagnosis.headline
 
     def test_a_lease_that_has_just_ended_is_about_to_be_taken_over(self) -> None:
-        assert diagnosis_of(with_open_operation(running(lease_ends_in=-1))).cause == Cause.RECOVERING
+        diagnosis = diagnosis_of(with_open_operation(running(lease_ends_in=-1)))
+
+        assert diagnosis.cause == Cause.RECOVERING
+        assert "The lease ended at 03:12:08 UTC" in diagnosis.detail
 
     def test_the_end_of_a_silent_workers_lease_is_diagnosis_of(self) -> None:
         diagnosis = diagnosis_of(with_open_operation(running(lease_ends_in=20), running_operations=1))

@@ -1,0 +1,1 @@
+"""Measures how soon others continue after one process is killed: ``make recovery``."""
