@@ -16,8 +16,8 @@ from django.db import connection
 from operations.queue.database import Prepared
 
 # A sweeper session younger than this ends no lease: after a restart or a failover of PostgreSQL, or of a pooler, all
-# sessions begin anew, and workers need about two seconds to take their locks again.
-SETTLE_SECONDS = 5.0
+# sessions begin anew, and workers need about a second to take their locks again.
+SETTLE_SECONDS = 3.0
 
 # Purpose: hold the lock of a worker until its session ends, however long the session is idle. The keepalives let the
 # server notice within 25 s that the other host is gone.
