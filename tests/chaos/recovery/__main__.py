@@ -34,6 +34,11 @@ def main() -> int:
             loops = stack.loops
             times = _repeat(kills, lambda number: stack.of_leader(loops[number % len(loops)]))
             rows.append(_row("the leader of a loop, one process per kind", "a standby leads", times))
+            programs = [program for program in _TWICE if program != "run_loops"]
+            times = _repeat(len(programs) * 4, lambda number: stack.of_restart(programs[number % len(programs)]))
+            rows.append(
+                _row("each process in turn, with SIGTERM, and restarted", "the slowest job has its result", times)
+            )
         with _stack(console, split=False, only_worker=True) as stack:
             times = _repeat(kills, lambda _number: stack.of_worker(workers=1))
             rows.append(_row("the only worker", "the next one has its operation, from when it is up", times))

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 _POLL_SECONDS = 0.005
 _LONGEST_SECONDS = 90.0
+_JOB_SECONDS, _LEAST_JOBS = 0.05, 100
 _LEADERS = """
     SELECT split_part(substr(application_name, 11), '@', 1), substring(application_name FROM ':([0-9]+)$')::int
       FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -84,6 +86,34 @@ class Kills:
         self._wait(self._all_run, "the supervisor to restart the process")
         return seconds
 
+    def of_restart(self, program: str) -> float:
+        """Stop a program with SIGTERM and start it again while a job arrives every 50 ms.
+
+        Returns the longest time from a job to its result, by the clock of Redis.
+        """
+        config, streams = self.stack.config, self._lobby.streams
+        restarting = threading.Thread(target=self._restart, args=[program])
+        restarting.start()
+        sent: dict[str, int] = {}
+        while restarting.is_alive() or len(sent) < _LEAST_JOBS:
+            game_id = f"never-started-{next(self._games)}"
+            fields: Any = {"game_id": game_id, "reason": "cancelled", "requested_at_ms": "1800000000000"}
+            sent[game_id] = _milliseconds(streams.xadd(config.stop_jobs_stream, fields))
+            time.sleep(_JOB_SECONDS)
+
+        def results() -> dict[str, int]:
+            entries: Any = streams.xrange(config.job_results_stream)
+            return {entry["game_id"]: _milliseconds(entry_id) for entry_id, entry in entries}
+
+        self._wait(lambda: sent.keys() <= results().keys(), "the results of all jobs")
+        ended = results()
+        return max(ended[game_id] - at for game_id, at in sent.items()) / 1000
+
+    def _restart(self, program: str) -> None:
+        self.stack.switch(program, on=False)
+        self.stack.switch(program, on=True)
+        self._wait(self._all_run, "the supervisor to start the process")
+
     @property
     def loops(self) -> list[str]:
         """The loops that have a leader."""
@@ -113,6 +143,10 @@ class Kills:
             time.sleep(_POLL_SECONDS)
         message = f"waited {_LONGEST_SECONDS:.0f} s for {what}"
         raise TimeoutError(message)
+
+
+def _milliseconds(entry_id: Any) -> int:
+    return int(str(entry_id).partition("-")[0])
 
 
 def _kill(pid: int) -> float:
