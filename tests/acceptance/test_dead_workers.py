@@ -16,6 +16,8 @@ def service_settings() -> Mapping[str, str]:
 
 def test_another_worker_continues_for_a_killed_one(service: Service, game_id: str, engine_image: str) -> None:
     start_and_wait_for_its_container(service, game_id, engine_image)
+    # Frozen, it holds its lock and its operation until it is killed.
+    service.processes["worker"].freeze()
     successor = service.add_worker()
 
     service.kill("worker")

@@ -35,6 +35,8 @@ from tests.servers.waiting import wait_for
 _LATER = "interval '1 hour'"
 _TIMEOUT_SECONDS = 2.0
 _MOST_ROUNDS = 8
+# The thread whose session holds the lock of this process, as the heartbeat of a worker does.
+_lock_holder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lock-holder")
 
 
 @dataclass
@@ -137,13 +139,11 @@ class World:
 
     def hold_worker_lock(self) -> None:
         """Take the lock of this process, on a session of its own."""
-        with ThreadPoolExecutor(max_workers=1) as other:
-            other.submit(worker_lock.hold).result()
-        assert worker_lock.key is not None
+        _lock_holder.submit(worker_lock.hold).result()
 
     def lose_worker_lock(self) -> None:
         """Release the lock of this process, and have the sweeper notice it."""
-        worker_lock.release()
+        _lock_holder.submit(worker_lock.release).result()
         self._notice_dead_workers()
 
     def continue_for_dead_worker(self) -> None:

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos.recovery``, called by ``make recovery``: kills, and the table of docs/reliability.md."""
+"""``python -m tests.chaos.recovery``, called by ``make recovery``: kills, and the rows of docs/reliability.md."""
 
 import argparse
 import statistics
@@ -26,28 +26,27 @@ def main() -> int:
     kills = parser.parse_args().kills
     signals.listen()
     console = Console()
-    rows = ["| killed | until | kills | p50 s | p95 s | longest s |", "|---|---|--:|--:|--:|--:|"]
+    console.say("| killed | until | kills | p50 s | p95 s | longest s |\n|---|---|--:|--:|--:|--:|")
     try:
         with _stack(console, split=True) as stack:
             times = _repeat(kills, lambda _number: stack.of_worker(workers=2))
-            rows.append(_row("a worker of two", "the other one has its operation", times))
+            console.say(_row("a worker of two", "the other one has its operation", times))
             loops = stack.loops
             times = _repeat(kills, lambda number: stack.of_leader(loops[number % len(loops)]))
-            rows.append(_row("the leader of a loop, one process per kind", "a standby leads", times))
+            console.say(_row("the leader of a loop, one process per kind", "a standby leads", times))
             programs = [program for program in _TWICE if program != "run_loops"]
             times = _repeat(len(programs) * 4, lambda number: stack.of_restart(programs[number % len(programs)]))
-            rows.append(
-                _row("each process in turn, with SIGTERM, and restarted", "the slowest job has its result", times)
+            console.say(
+                _row("each process in turn, with SIGTERM, then restarted", "the slowest job has a result", times)
             )
         with _stack(console, split=False, only_worker=True) as stack:
             times = _repeat(kills, lambda _number: stack.of_worker(workers=1))
-            rows.append(_row("the only worker", "the next one has its operation, from when it is up", times))
+            console.say(_row("the only worker", "the next one has its operation, from when it is up", times))
             times = _repeat(kills, lambda _number: stack.of_leader("bridge"))
-            rows.append(_row("all loops in one process (`run_loops`)", "a standby leads all of them", times))
+            console.say(_row("all loops in one process (`run_loops`)", "a standby leads all of them", times))
     except LocalError as error:
         console.say(f"\nthe measurement failed: {error}")
         return 1
-    console.say("\n" + "\n".join(rows))
     return 0
 
 

@@ -131,10 +131,14 @@ def test_a_worker_takes_its_lock_again_while_the_server_still_keeps_its_old_sess
         assert sweep(sweep()) == DeadWorkers()
         worker.release()
         worker.hold()
-        old_session.submit(connection.close).result()
+        old_session.submit(_close).result()
 
     assert sweep(sweep()) == DeadWorkers()
     assert claim.operation.worker_lock == key
+
+
+def _close() -> None:
+    connection.close()
 
 
 def _take(key: int | None) -> None:
