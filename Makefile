@@ -50,8 +50,8 @@ bare: venv ## Run COMMAND="make demo" in a bare Debian SUITE=bookworm or trixie;
 chaos: venv ## Kill processes and servers while jobs run, count lost and double results (JOBS= KILLS= SERVER_KILLS= MANUAL_CHANGES= SEED=)
 	@$(PY) -m tests.chaos.storm $(CHAOS)
 
-recovery: venv ## Kill workers and leaders one at a time, print how soon others continue (KILLS=)
-	@$(PY) -m tests.chaos.recovery $(if $(KILLS),--kills $(KILLS))
+recovery: venv ## Kill workers and leaders one at a time, print how soon others continue (KILLS= ONLY="worker leader")
+	@$(PY) -m tests.chaos.recovery $(if $(KILLS),--kills $(KILLS)) $(if $(ONLY),--only $(ONLY))
 
 grid: venv ## Break every operation at every step, write the table of docs/reliability.md
 	@GRID=write $(LOCAL) test tests/chaos/grid

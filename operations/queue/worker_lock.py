@@ -16,7 +16,7 @@ from django.db import connection
 from operations.queue.database import Prepared
 
 # A sweeper session younger than this ends no lease: after a restart or a failover of PostgreSQL, or of a pooler, all
-# sessions begin anew, and workers need about a second to take their locks again.
+# sessions begin again, and workers need about a second to take their locks again.
 SETTLE_SECONDS = 3.0
 
 # Purpose: hold the lock of a worker until its session ends, however long the session is idle. The keepalives let the

@@ -25,7 +25,9 @@ _JOB_SECONDS, _LEAST_JOBS = 0.05, 100
 _LEADERS = """
     SELECT split_part(substr(application_name, 11), '@', 1), substring(application_name FROM ':([0-9]+)$')::int
       FROM pg_locks JOIN pg_stat_activity USING (pid)
-     WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND application_name LIKE 'rtmanager-%'"""
+     WHERE locktype = 'advisory' AND objsubid = 2 AND granted AND starts_with(application_name, 'rtmanager-')"""
+# Of a leader and of each standby.
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, 'rtmanager-' || %s || '@')"
 _WORKERS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock'"
 _CLAIM = """
     SELECT fence, substring(claimed_by FROM ':([0-9]+)$')::int FROM operations_operation
@@ -83,7 +85,8 @@ class Kills:
 
         self._wait(all_have_new_leaders, f"another leader of {', '.join(led)}")
         seconds = time.monotonic() - began
-        self._wait(self._all_run, "the supervisor to restart the process")
+        # The next kill needs a standby that has started.
+        self._wait(lambda: all(self._rows(_SESSIONS, name)[0][0] > 1 for name in led), "the next standby")
         return seconds
 
     def of_restart(self, program: str) -> float:
