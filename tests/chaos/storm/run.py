@@ -48,8 +48,8 @@ OPTIONS = StackOptions(
     },
 )
 # Each thread of a worker and of web has one, and so has each loop of bridge, sweeper, relay, watcher, prober and
-# clock; some more are Celery's own, of its consumer, its lease keeper and its result backend.
-_MOST_CONNECTIONS = 2 * (_WORKER_THREADS + 5) + _WEB_THREADS + 2 * 2 + 3 + 6
+# clock; some more are Celery's own, of its consumer, its lease keeper, its lock and its result backend.
+_MOST_CONNECTIONS = 2 * (_WORKER_THREADS + 6) + _WEB_THREADS + 2 * 2 + 3 + 6
 _LEAST_UNANSWERED, _MOST_UNANSWERED = 20, 100
 _PROGRESS_SECONDS = 4.0
 _POLL_SECONDS = 0.5
