@@ -22,5 +22,6 @@ echo "game: $($bin/rtm show g-1 --json | tr -d ' \n')"
 echo "state: $(stat -c '%U:%G %a' $state) $(stat -c %U $state/turns.log)"
 echo "users:$users"
 echo "tls: $(status https://127.0.0.1/healthz)"
-echo "admin: $(rtmanager shell -c 'from django.contrib.auth import authenticate
-print(authenticate(username="admin", password="a long first password"))' | tail -n 1)"
+echo "admin: $(rtmanager shell -c 'from django.contrib.auth.models import User
+admin = User.objects.get(is_superuser=True)
+print(admin, admin.check_password("a long first password"))' | tail -n 1)"

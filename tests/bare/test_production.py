@@ -39,4 +39,4 @@ def test_the_commands_of_the_page_start_a_game_that_writes_its_state(bare_tools:
     assert facts["state"].strip() == "rtmanager:rtmanager 750 rtmanager"
     assert facts["users"].split() == ["3", "rtmanager", "1", "rtmanager-gateway"]
     assert facts["tls"].strip() == "200"
-    assert facts["admin"].strip() == "admin"
+    assert facts["admin"].split() == ["admin", "True"]
