@@ -54,6 +54,11 @@ def welcome(stack: Stack) -> str:
         f"  {streams} XREVRANGE {config.job_results_stream} + - COUNT 1",
         f"  curl -s {stack.url}/api/v1/internal/runtimes/{_EXAMPLE_GAME}",
         f"  {streams} XADD {config.stop_jobs_stream} '*' game_id {_EXAMPLE_GAME} reason cancelled {now}",
+        "",
+        "The command line, in this clone:",
+        "",
+        f"  export RTM_URL={stack.url}",
+        "  .venv/bin/python -m rtmanager.cli list",
     ]
     if not shutil.which("redis-cli"):
         lines += ["", "  (redis-cli is not installed; Debian has it in the package redis-tools)"]

@@ -50,7 +50,7 @@ ADVICE: Mapping[str, str] = {
     "image_ref_not_semver": "A patch needs tags like 1.4.2 on both images. For other tags use stop and start.",
     "semver_patch_only": "Only the patch level may change. For another version use stop and start.",
     "not_found": "See `rtm list` for games, `rtm operations` for operations, `rtm dead-letters list` for dead letters.",
-    "conflict": "`rtm explain GAME` shows the current operation; retry when it is finished.",
+    "conflict": "Do first what the message says. `rtm explain GAME` shows the state and any open operation.",
     "image_pull_failed": "Check the image name and that the Docker host can pull it. Details: `rtm explain GAME`.",
     "container_start_failed": "See `rtm explain GAME` and `rtm exit-reports GAME` for the container's output.",
     "docker_unavailable": "`rtm doctor` shows why Docker does not respond; retry when it does.",

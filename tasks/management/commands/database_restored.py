@@ -63,7 +63,8 @@ class Command(BaseCommand):
         try:
             return recover(jobs, RedisEventStreams(url), parsers=parsers, event_streams=event_streams())
         except StreamsUnavailableError as error:
-            message = f"{error.message}; start Redis, then run this command again. Nothing was changed."
+            advice = "Check that Redis runs, and the password in its URL, then run this command again"
+            message = f"{error.message}. {advice}. Nothing was changed."
             raise CommandError(message) from None
 
     def _print(self, recovery: Recovery) -> None:
