@@ -85,7 +85,8 @@ class OperatorShell:
             self._service.stop(*names)
         else:
             for name in names:
-                self._service.restart(name)
+                if not self._service.processes[name].is_running:
+                    self._service.restart(name)
 
 
 def make_server(root: Path) -> Path:
