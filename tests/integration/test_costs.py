@@ -88,6 +88,8 @@ def service(
     monkeypatch.setattr(heartbeats, "_INTERVAL_SECONDS", float("inf"))
     with redis_server.client(0) as server, leading(playground.stack, server) as (bridge, relay):
         connect().ping()
+        # A worker asks for it every ten minutes.
+        connect().host_capacity()
         completion_notifier().ping()
         CeleryNotifier().send([(0, OperationKind.STOP)])
         # As after the first start in a process: the state root is on record, and the process knows it.
