@@ -135,6 +135,8 @@ def _outcome(result: Mapping[str, str] | None) -> dict[str, Any]:
             "outcome": Outcome.FAILURE,
             "error_code": ErrorCode.INTERNAL_ERROR.value,
             "error_message": f"outcome unknown: {_UNKNOWN}",
+            # The container of a failed operation would be removed, but the game may run in it.
+            "container_id": "",
         }
     known = {name: result.get(name, "") for name in ("outcome", "error_code", "error_message", "container_id")}
     return {**known, "engine_endpoint": result.get("engine_endpoint", "")}
