@@ -129,7 +129,8 @@ class MergeBuffer:
             if any(not queues[name] for name in full):
                 # Unread entries of that stream may come before the others.
                 return
-            is_second = not firsts or (seconds and seconds[0].is_known_before(firsts[0]))
+            # Not only the next one: what precedes an older entry in its stream is older, too.
+            is_second = not firsts or any(second.is_known_before(firsts[0]) for second in seconds)
             yield (seconds if is_second else firsts).popleft()
 
     def _of_stream(self, name: str) -> list[_Held]:

@@ -162,6 +162,12 @@ def test_of_two_starts_ahead_and_two_stops_none_overtakes_its_own_stream() -> No
     assert merged(read) == [stop(30), start(40), start(AHEAD, 1), start(AHEAD, 2), stop(50)]
 
 
+def test_a_stop_known_to_be_older_comes_first_with_all_that_precede_it_in_its_stream() -> None:
+    first = [stop(5000, 1), stop(5001)]
+
+    assert merged([start(5002), *first]) == [*first, start(5002)]
+
+
 def test_an_entry_that_was_read_earlier_comes_first_whatever_its_id() -> None:
     assert merged([stop(AHEAD, 1)], [start(150)], [start(250), stop(AHEAD, 2)]) == [
         stop(AHEAD, 1),
