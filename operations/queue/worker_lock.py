@@ -78,6 +78,11 @@ class WorkerLock:
         self._held_on = connection.connection
         self.was_taken.set()
 
+    def check(self) -> None:
+        """Raise DatabaseError if the session has ended: one round trip. For the thread that holds the lock."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
     def release(self) -> None:
         """Close the connection of this thread, and the lock with it: claims record no lock until ``hold``."""
         self._held_on = None

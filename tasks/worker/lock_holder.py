@@ -17,6 +17,8 @@ log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS = 0.2
 # After a restart of PostgreSQL, each worker must hold its lock again before the sweeper looks for it.
 _LONGEST_PAUSE_SECONDS = SETTLE_SECONDS / 3
+# A failover may leave a connection open that reaches no server: an idle one notices nothing, so it sends something.
+_CHECK_MILLISECONDS = 1000
 # How long a worker that starts waits for its lock before it takes work.
 _START_SECONDS = 2.0
 
@@ -33,7 +35,8 @@ def _run() -> None:
         try:
             worker_lock.hold()
             failures = 0
-            _wait_until_readable()
+            while not _is_readable():
+                worker_lock.check()
         except (DatabaseError, InterfaceError) as error:
             if not failures:
                 log.info("worker_lock_not_taken", error=str(error).strip())
@@ -42,8 +45,8 @@ def _run() -> None:
         worker_lock.release()
 
 
-def _wait_until_readable() -> None:
-    """Wait for the end of the session: the server sends nothing else to an idle one, but for rare notices."""
+def _is_readable() -> bool:
+    """Wait up to a second for the end of the session: the server sends nothing else to an idle one but rare notices."""
     poller = select.poll()
     poller.register(connection.connection, select.POLLIN)
-    poller.poll()
+    return bool(poller.poll(_CHECK_MILLISECONDS))
