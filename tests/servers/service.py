@@ -269,7 +269,8 @@ def _settings(servers: Servers, playground: Playground) -> dict[str, str]:
         "STACK": playground.stack,
         "GAME_STATE_ROOT": str(playground.state_root),
         "CONTAINER_STOP_TIMEOUT_SECONDS": "2",
-        "GAME_LEASE_TTL_SECONDS": "6",
+        # A Docker call may take almost half of it, on a busy machine too.
+        "GAME_LEASE_TTL_SECONDS": "20",
         "SHUTDOWN_TIMEOUT": f"{SHUTDOWN_SECONDS}s",
         "WORKER_CONCURRENCY": "4",
     }
