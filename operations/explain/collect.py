@@ -52,8 +52,6 @@ DATABASE_AWAY = (OperationalError, InterfaceError)
 T = TypeVar("T")
 
 QUERY_SECONDS = 2.0
-# Docker's own time limit ends first, so that a Docker that hangs is reported, and not only a missing answer.
-_DOCKER_SECONDS = 0.9 * QUERY_SECONDS
 _OPEN_SHOWN = 20
 _LAST_SHOWN = 5
 _HISTORY_SHOWN = 20
@@ -172,7 +170,7 @@ def _query_docker(game_id: str, recorded_id: str, image_ref: str, image_id: str)
     """Docker's view of the game. Raises ContainersUnavailableError or DockerRefusedError; there is no partial view."""
     containers = connect()
     try:
-        with containers.time_limit(_DOCKER_SECONDS):
+        with containers.time_limit(bounded_call.docker_seconds(QUERY_SECONDS)):
             own, holder = _containers_of(containers, game_id, recorded_id)
             details = _details(containers, own)
             is_valid = _is_valid_reference(image_ref)

@@ -120,6 +120,14 @@ def wait(call: Call[T], deadline: Deadline) -> Outcome[T]:
     return Outcome(failure=failure, error=error)
 
 
+def docker_seconds(seconds: float) -> float:
+    """Return the limit for Docker's calls inside a call that waits this long in ``wait_for_docker``.
+
+    It ends first, so that a Docker that hangs is reported, and not only a missing answer.
+    """
+    return 0.9 * seconds
+
+
 def wait_for_docker(call: Call[T], deadline: Deadline) -> Outcome[T]:
     """Wait as ``wait`` does. A call that does not return in time has not observed Docker, which may be fine."""
     outcome = wait(call, deadline)

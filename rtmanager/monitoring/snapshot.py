@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, ProgrammingError, connectio
 from operations.completion_notifier import completion_notifier
 from operations.messages import job_parsers
 from operations.monitoring import component_status, counters
-from operations.monitoring.bounded_call import Deadline, Outcome, SingleFlight, wait, wait_for_docker
+from operations.monitoring.bounded_call import Deadline, Outcome, SingleFlight, docker_seconds, wait, wait_for_docker
 from operations.monitoring.component_status import Backlogs, ComponentStatuses, ServiceStats
 from operations.monitoring.counters import CounterTotals
 from rtmanager.db_backend.base import DatabaseWrapper
@@ -24,8 +24,6 @@ from tasks.broker import messages_by_queue
 from tasks.streams.redis.jobs import RedisJobStreams
 
 TIMEOUT_SECONDS = 3.0
-# Docker's own time limit ends first, so that a Docker that hangs is reported, and not only a missing answer.
-_DOCKER_SECONDS = 0.9 * TIMEOUT_SECONDS
 _DOCKER_CHECKS = frozenset({"docker", "network"})
 
 
@@ -86,14 +84,14 @@ def _check_database() -> None:
 def check_docker() -> None:
     """Raise ContainersUnavailableError unless Docker answers, and NotObservedError if no worker can ask it."""
     docker = connect()
-    with docker.time_limit(_DOCKER_SECONDS):
+    with docker.time_limit(docker_seconds(TIMEOUT_SECONDS)):
         docker.ping()
 
 
 def _check_network() -> None:
     network = settings.RTMANAGER.docker_network
     docker = connect()
-    with docker.time_limit(_DOCKER_SECONDS):
+    with docker.time_limit(docker_seconds(TIMEOUT_SECONDS)):
         exists = docker.network_exists(network)
     if not exists:
         message = f'Docker network "{network}" does not exist; create it with: docker network create {network}'
