@@ -2,16 +2,11 @@
 
 from django.db import connection
 
+from operations.queue.database import SCHEMA
+
 # Purpose: what distinguishes this database from a copy elsewhere. Standbys and base backups of one server share the
-# identifier, so a failover changes nothing; a dump that is restored into another server or database does. The schema is
-# that of our tables, because current_schema() may change when a schema is created. Locks: none.
-_IDENTITY = """
-    SELECT current_database(),
-           coalesce((SELECT relnamespace::regnamespace::text FROM pg_class
-                      WHERE oid = to_regclass('operations_operation')), current_schema()),
-           system_identifier::text
-      FROM pg_control_system()
-"""
+# identifier, so a failover changes nothing; a dump that is restored into another server or database does. Locks: none.
+_IDENTITY = f"SELECT current_database(), {SCHEMA}, system_identifier::text FROM pg_control_system()"  # noqa: S608 - no value in it
 
 
 def database_identity() -> str:

@@ -17,11 +17,13 @@ from django.db.models import Model
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 # Driver connection → names of its prepared statements. Only one thread at a time uses a connection.
 _prepared: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
-# SQL text that identifies this installation: the database, and the schema of our tables. Not current_schema(): that is
-# the first schema of the search_path, which may be another one, and may change when a new schema is created.
-_INSTALLATION = """(current_database() || '.' || coalesce(
+# SQL expression: the schema of our tables. Not current_schema(): that is the first schema of the search_path, which may
+# be another one, and may change when a new schema is created.
+SCHEMA = """coalesce(
         (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('operations_operation')),
-        current_schema(), ''))"""
+        current_schema(), '')"""
+# SQL text that identifies this installation: the database and the schema.
+_INSTALLATION = f"(current_database() || '.' || {SCHEMA})"
 
 
 def key_of(name: str) -> str:
