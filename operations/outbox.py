@@ -17,6 +17,10 @@ from operations.states import Topic
 WAKE_CHANNEL = "rtm_outbox"
 # Published events are kept for diagnosis and republishing. The operation log itself is kept forever.
 PUBLISHED_KEPT = timedelta(days=30)
+# Events that Redis lost are published again automatically up to this age; for older ones the operator decides.
+REPUBLISHED_WITHIN = timedelta(hours=24)
+# Redis remembers for much longer which events were published. An older one may be published twice.
+DEDUPE_KEPT = timedelta(days=7)
 
 # Raw SQL: every operation runs these two statements, and building them with the ORM takes longer than executing them.
 # Purpose: insert messages in order; a known dedupe key adds nothing. ``source`` ends with the set of messages; only

@@ -6,7 +6,7 @@ records name containers that RTM itself has replaced or removed since.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -15,6 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from operations.models import OutboxEvent
+from operations.outbox import DEDUPE_KEPT
 from operations.queue.database import database_now
 from runtimes.containers.base import Container
 from runtimes.models import Installation, Runtime
@@ -26,8 +27,6 @@ FENCE_GAP = 1_000_000
 OPERATION_ID_GAP = 10_000
 # No installation issues more numbers between two backups. A label beyond that was written by hand.
 _LONGEST_JUMP = 10**9
-# Redis remembers published entries for this long (tasks.streams.redis.events). Older ones may be published twice.
-REMEMBERED_BY_REDIS = timedelta(days=7)
 _FENCES = "operations_fence_seq"
 _ID_SEQUENCE = "SELECT pg_get_serial_sequence('operations_operation', 'id')"
 
@@ -112,7 +111,7 @@ def is_from_before(record: Runtime, restored: datetime | None) -> bool:
 
 def _mark_published() -> int:
     """Mark the unpublished messages that are too old for Redis to remember. They were published before the restore."""
-    waiting = OutboxEvent.objects.filter(published_at__isnull=True, created_at__lt=Now() - REMEMBERED_BY_REDIS)
+    waiting = OutboxEvent.objects.filter(published_at__isnull=True, created_at__lt=Now() - DEDUPE_KEPT)
     return waiting.update(published_at=F("created_at"))
 
 

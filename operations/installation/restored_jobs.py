@@ -6,17 +6,17 @@ in the backup is not done again: nothing shows whether it was done, and doing it
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 
-from operations.installation.database_restore import REMEMBERED_BY_REDIS
 from operations.intake import OperationRequest
 from operations.messages import parse_entry_id
 from operations.models import DeadLetter, Operation, OutboxEvent
+from operations.outbox import DEDUPE_KEPT, REPUBLISHED_WITHIN
 from operations.states import OPEN_STATES, OperationSource, OperationState, Outcome, Topic
 from runtimes.exceptions import ErrorCode
 
@@ -33,8 +33,6 @@ _NOT_REPEATED = (
     "the database was restored from a backup in which this operation was open. It may have been done; look at the "
     "game, and repeat the request if it is still needed"
 )
-# The relay compares as much with Redis, but counts from now, and a backup may be older.
-_TAIL = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +61,7 @@ def open_jobs() -> list[Operation]:
 
 def finish(operation: Operation, result: Mapping[str, str] | None) -> None:
     """Write the result that was published before the restore. Queues no message."""
-    Operation.objects.filter(pk=operation.pk).update(
-        state=OperationState.FINISHED, lease_until=None, not_before=None, finished_at=Now(), **_outcome(result)
-    )
+    _close(Operation.objects.filter(pk=operation.pk), **_outcome(result))
 
 
 def record(done: Sequence[Done]) -> None:
@@ -93,22 +89,10 @@ def record(done: Sequence[Done]) -> None:
 
 
 def fail_other_operations() -> list[Operation]:
-    """Fail the open operations that no stream job requested; returns them, oldest first.
-
-    Their containers are forgotten: a container of a failed operation would be removed, but the game may run in it.
-    """
+    """Fail the open operations that no stream job requested; returns them, oldest first."""
     others = Operation.objects.filter(state__in=OPEN_STATES).exclude(op_source=OperationSource.LOBBY_STREAM)
     failed = list(others.order_by("id"))
-    others.update(
-        state=OperationState.FINISHED,
-        outcome=Outcome.FAILURE,
-        error_code=ErrorCode.SERVICE_UNAVAILABLE.value,
-        error_message=_NOT_REPEATED,
-        container_id="",
-        lease_until=None,
-        not_before=None,
-        finished_at=Now(),
-    )
+    _close(others, **_failure(ErrorCode.SERVICE_UNAVAILABLE, _NOT_REPEATED))
     return failed
 
 
@@ -118,7 +102,8 @@ def publish_lost(topic: Topic, *, last_entry_id: str) -> int:
     newest = published.aggregate(at=Max("published_at"))["at"]
     if newest is None:
         return 0
-    tail = published.filter(published_at__gt=newest - _TAIL).values_list("id", "stream_entry_id")
+    # The relay counts from now, but a backup may be older.
+    tail = published.filter(published_at__gt=newest - REPUBLISHED_WITHIN).values_list("id", "stream_entry_id")
     last = parse_entry_id(last_entry_id)
     lost = [event_id for event_id, entry_id in tail if parse_entry_id(entry_id) > last]
     return OutboxEvent.objects.filter(pk__in=lost).update(published_at=None, stream_entry_id="")
@@ -126,17 +111,20 @@ def publish_lost(topic: Topic, *, last_entry_id: str) -> int:
 
 def is_forgotten_by_redis(at: datetime, *, now: datetime) -> bool:
     """Whether Redis does not remember any more if a result of this time was published."""
-    return at < now - REMEMBERED_BY_REDIS
+    return at < now - DEDUPE_KEPT
+
+
+def _close(operations: QuerySet[Operation], **outcome: Any) -> None:
+    operations.update(state=OperationState.FINISHED, lease_until=None, not_before=None, finished_at=Now(), **outcome)
+
+
+def _failure(code: ErrorCode, message: str) -> dict[str, Any]:
+    """A failure that forgets the container: that of a failed operation would be removed, but the game may run in it."""
+    return {"outcome": Outcome.FAILURE, "error_code": code.value, "error_message": message, "container_id": ""}
 
 
 def _outcome(result: Mapping[str, str] | None) -> dict[str, Any]:
     if result is None:
-        return {
-            "outcome": Outcome.FAILURE,
-            "error_code": ErrorCode.INTERNAL_ERROR.value,
-            "error_message": f"outcome unknown: {_UNKNOWN}",
-            # The container of a failed operation would be removed, but the game may run in it.
-            "container_id": "",
-        }
+        return _failure(ErrorCode.INTERNAL_ERROR, f"outcome unknown: {_UNKNOWN}")
     known = {name: result.get(name, "") for name in ("outcome", "error_code", "error_message", "container_id")}
     return {**known, "engine_endpoint": result.get("engine_endpoint", "")}

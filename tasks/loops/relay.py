@@ -3,7 +3,6 @@
 import select
 import time
 from collections.abc import Mapping
-from datetime import timedelta
 from itertools import groupby
 
 import structlog
@@ -24,8 +23,6 @@ _BATCH = 200
 _LONGEST_SLEEP_SECONDS = 1.0
 _RETRY_REFUSED_SECONDS = 10.0
 _AUDIT_SECONDS = 3600.0
-# Events that Redis lost are published again automatically up to this age; for older ones the operator decides.
-_AUDIT_WINDOW = timedelta(hours=24)
 
 
 def event_streams() -> dict[str, str]:
@@ -105,7 +102,7 @@ class Relay(Loop):
             except StreamRefusedError:
                 # Publishing to this stream reports the error.
                 continue
-            recent = outbox.published_since([Topic(topic)], window=_AUDIT_WINDOW)
+            recent = outbox.published_since([Topic(topic)], window=outbox.REPUBLISHED_WITHIN)
             lost = [event_id for event_id, entry_id in recent if parse_entry_id(entry_id) > last]
             if lost:
                 log.warning("published_events_lost", stream=stream, events=len(lost))

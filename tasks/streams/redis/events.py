@@ -6,11 +6,11 @@ from typing import Any
 
 import redis
 
+from operations.outbox import DEDUPE_KEPT
 from tasks.streams.base import Publication, StreamRefusedError, StreamsUnavailableError
 from tasks.streams.redis.client import connect, decode, translate_errors
 
-# Much longer than the 24 hours after which the relay does not publish an event again automatically.
-_MARKER_TTL_SECONDS = 7 * 24 * 3600
+_MARKER_TTL_SECONDS = int(DEDUPE_KEPT.total_seconds())
 
 # One script writes the entry and its marker. A server that loses its last writes loses both or neither,
 # so publishing again is right in both cases.
